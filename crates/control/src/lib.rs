@@ -1,0 +1,1 @@
+//! Catalogue, evidence and rollouts as state machines that decide and never do.

@@ -1,0 +1,1 @@
+//! Flag definitions, the compiled ruleset, and evaluation with an explanation on request.

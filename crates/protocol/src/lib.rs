@@ -1,0 +1,1 @@
+//! The bytes of other systems to core types and back, one module each.

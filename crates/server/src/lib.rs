@@ -1,0 +1,1 @@
+//! The server: HTTP surfaces, ingestion, the guard's loop.

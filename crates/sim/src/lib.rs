@@ -1,0 +1,1 @@
+//! Development only: simulation of whole rollouts from one seed.

@@ -1,0 +1,1 @@
+//! The store port, its backends, and the event log.

@@ -1,0 +1,2 @@
+//! Repository chores and checks.
+fn main() {}
