@@ -1,1 +1,16 @@
 //! The store port, its backends, and the event log.
+//!
+//! The port ([`Store`]) is narrow on purpose: it knows scopes, items with opaque bodies, an audit chain, an
+//! outbox, leases, opt-ins and a checkpoint, and nothing of flags or rollouts. Absent on purpose: queries. Whoever
+//! needs to look something up holds the image in memory and keeps it current with `changed_since`.
+
+pub mod audit;
+mod fault;
+mod port;
+
+pub use fault::{Fault, Retry, Whose};
+pub use port::{
+    AuditDraft, AuditHead, AuditQuery, AuditRecord, AuditVerdict, Checkpoint, Clock, Commit, CommitError,
+    Committed, Expectation, Fence, FenceCheck, Idempotency, Image, Item, ItemId, Lease, Members, MembersOf,
+    Membership, Micros, OutboxDraft, OutboxItem, PartId, Revision, Scope, Settled, Status, Store,
+};
