@@ -1,0 +1,41 @@
+//! Runs unmodified clients, installed from their registries at pinned versions, against a real server.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Done, cargo, run as execute, strict};
+
+/// Builds the server, installs the Python clients into a folder below `target`, and runs their tests.
+pub(crate) fn run_all(root: &Path) -> Done {
+    cargo(root, &["build", "--quiet", "--locked", "--package", "ensign-cli"])?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
+    let venv = target.join("clients-python");
+    let python = venv.join("bin/python");
+    if !python.exists() {
+        execute(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    }
+    execute(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(root.join("tests/clients/requirements.txt")),
+    )?;
+    execute(
+        Command::new(&python)
+            .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
+            .arg(root.join("tests/clients"))
+            .env("ENSIGN_BINARY", target.join("debug/ensign"))
+            .env("PYTHONDONTWRITEBYTECODE", "1"),
+    )
+}
+
+/// As [`run_all`], but a machine without Python only lists what was not run, unless this is CI.
+pub(crate) fn run(root: &Path) -> Done {
+    if Command::new("python3").arg("--version").output().is_ok_and(|out| out.status.success()) {
+        return run_all(root);
+    }
+    if strict() {
+        return Err("python3 is not installed".into());
+    }
+    eprintln!("clients: not run: python3 is not installed (tests/clients: the OFREP provider for Python)");
+    Ok(())
+}
