@@ -6,6 +6,7 @@
 
 pub mod audit;
 mod fault;
+pub mod log;
 mod port;
 
 pub use fault::{Fault, Retry, Whose};
