@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AllocationId, Epoch, Fingerprint, FlagId, Place, Span, Timestamp, Unit};
+use crate::ids::{AllocationId, Epoch, Fingerprint, FlagId, Span, Timestamp, Unit};
 use crate::metric::{MetricRef, Status};
 
 /// Which variant of one flag a unit received, as the evaluation recorded it.
@@ -20,11 +20,9 @@ pub struct Served {
     pub unit: Unit,
 }
 
-/// One accepted event.
+/// One accepted event. Its place is that of its batch: a key of the ingestion belongs to one environment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Event {
-    /// Where it belongs.
-    pub place: Place,
     /// How it is recognised when it is sent again.
     pub identity: Identity,
     /// When it happened, corrected for the sender's clock.

@@ -10,3 +10,4 @@ pub mod metric;
 pub mod problem;
 pub mod receipt;
 pub mod rollout;
+pub mod token;

@@ -103,8 +103,11 @@ pub enum Better {
 }
 
 /// The shape of a metric's values, which decides the method.
+///
+/// Written as `"rate"` or `{"score": {"min": 0, "max": 1}}`: a tag inside the object would not survive the
+/// compact encoding of the event log.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// 0 or 1.
     Rate,
