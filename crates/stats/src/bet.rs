@@ -90,12 +90,12 @@ pub struct Null {
 }
 
 impl Null {
-    /// A null with both a factor `theta0` (> 0) and a shift `delta` (≥ 0, in the metric's unit).
+    /// A null with both a factor `theta0` (1e-9 to 1e9) and a shift `delta` (0 to 1e18, in the metric's unit).
     ///
     /// # Errors
     /// [`Invalid::Margin`] when either is outside its range or not finite.
     pub fn new(direction: Direction, theta0: f64, delta: f64) -> Result<Self, Invalid> {
-        if theta0 > 0.0 && theta0.is_finite() && delta >= 0.0 && delta.is_finite() {
+        if (1e-9..=1e9).contains(&theta0) && (0.0..=1e18).contains(&delta) {
             Ok(Self { direction, theta0, delta })
         } else {
             Err(Invalid::Margin)

@@ -10,13 +10,21 @@
 //! | [`rate`] | error rates and quantile guards, per request |
 
 pub mod bet;
+pub mod block;
 pub mod math;
+pub mod mean;
+pub mod moments;
 pub mod rate;
+pub mod unit;
 mod wealth;
 
 pub use bet::{Arm, Direction, Grid, Invalid, Margin, Null, Rejected, Side};
+pub use block::{MeanBlock, Range};
 pub use math::{Sum, e_value, log_normal_cdf};
+pub use mean::{MeanBet, MeanParams};
+pub use moments::{Moments, PairMoments};
 pub use rate::{RateBet, RateBlock, RateParams};
+pub use unit::{DesignBet, FirstEvent, user_level};
 
 /// The version of the arithmetic. Changes with every change of a formula, a constant or the order of
 /// operations; receipts carry it, and evidence of another version is never continued.
