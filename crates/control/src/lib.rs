@@ -3,6 +3,8 @@
 //! Everything here is a function of its arguments: time, ids and evidence are passed in, and what comes
 //! back is a decision the shell carries out. Absent on purpose: clocks, sockets, files, async, randomness.
 
+pub mod catalogue;
+pub mod document;
 pub mod event;
 pub mod evidence;
 pub mod ids;
