@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use change::{
-    Answer, AuditEntry, Change, EvidenceNote, Item, ItemKey, Line, Notice, PlanItem, Refusal, Rejected, Scope,
-    Verb,
+    Answer, AuditEntry, Change, EvidenceNote, Item, ItemKey, Line, Notice, PlanItem, Refusal, Rejected,
+    Scope, Verb,
 };
 pub use command::{Actor, Command, Mode, Source, rfc3339};
 pub use record::{ApiKey, KeyScope, Record, RecordKind, Window};
