@@ -1,2 +1,121 @@
-//! The `ensign` command.
-fn main() {}
+//! The `ensign` command: the composition root of the server and the person's tool.
+
+mod args;
+mod call;
+mod client;
+mod files;
+mod settings;
+mod show;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use serde_json::{Value, json};
+
+use crate::args::{Cli, Command};
+use crate::client::{Client, Failed};
+use crate::settings::Env;
+use crate::show::Show;
+
+/// How a command ended: 0 done, 1 refused or unsafe, 2 usage.
+pub(crate) enum End {
+    Done,
+    Refused,
+    Usage,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let env = Env::read();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            eprintln!("ensign: no runtime: {why}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(run(&cli, &env)) {
+        End::Done => ExitCode::SUCCESS,
+        End::Refused => ExitCode::from(1),
+        End::Usage => ExitCode::from(2),
+    }
+}
+
+async fn run(cli: &Cli, env: &Env) -> End {
+    match &cli.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "ensign", &mut std::io::stdout());
+            End::Done
+        }
+        command => match call::of(command, &cli.target) {
+            Ok(Some(call)) => remote(cli, env, &call).await,
+            Ok(None) => End::Usage,
+            Err(why) => fail(cli.target.json, &why, End::Usage),
+        },
+    }
+}
+
+/// Sends a command's request and shows the answer.
+async fn remote(cli: &Cli, env: &Env, call: &call::Call) -> End {
+    let client = match settings::server(&cli.target, env).and_then(Client::new) {
+        Ok(client) => client,
+        Err(why) => return fail(cli.target.json, &why, End::Refused),
+    };
+    match client.send(call.method, &call.path, call.body.as_ref()).await {
+        Ok(answer) => show_answer(cli.target.json, &call.show, &answer),
+        Err(Failed::Broken(why)) => fail(cli.target.json, &why, End::Refused),
+        Err(Failed::Refused(problem)) => {
+            if cli.target.json {
+                print(&(problem.to_string() + "\n"));
+            } else {
+                eprint!("{}", show::problem(&problem));
+            }
+            End::Refused
+        }
+    }
+}
+
+fn show_answer(json: bool, show: &Show, answer: &Value) -> End {
+    if let (Show::Files(Some(folder)), false) = (show, json) {
+        return match write_files(folder, answer) {
+            Ok(count) => {
+                print(&format!("{count} files written to {}.\n", folder.display()));
+                End::Done
+            }
+            Err(why) => fail(json, &why, End::Refused),
+        };
+    }
+    print(&if json { answer.to_string() + "\n" } else { show::render(show, answer) });
+    End::Done
+}
+
+fn write_files(folder: &Path, answer: &Value) -> Result<usize, String> {
+    std::fs::create_dir_all(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    let mut count = 0;
+    for file in answer["files"].as_array().into_iter().flatten() {
+        let (Some(name), Some(text)) = (file["name"].as_str(), file["text"].as_str()) else { continue };
+        // A server's answer never decides where on this disk a file goes.
+        let Some(name) = Path::new(name).file_name() else { continue };
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|why| format!("{}: {why}", path.display()))?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Prints to standard output; a reader that went away is no error.
+pub(crate) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Says why a command did not work.
+pub(crate) fn fail(json: bool, why: &str, end: End) -> End {
+    if json {
+        print(&format!("{}\n", json!({"code": "failed", "detail": why})));
+    } else {
+        eprintln!("ensign: {why}");
+    }
+    end
+}
