@@ -8,22 +8,53 @@
 //! |---|---|
 //! | [`bet`] | direction, side, margin: what is tested |
 //! | [`rate`] | error rates and quantile guards, per request |
+//! | [`mean`], [`block`] | scores, ratings, winsorised amounts, per request |
+//! | [`unit`], [`cluster`] | the same when units, not requests, are randomised |
+//! | [`combine`] | all guardrails together: roll back, hold |
+//! | [`srm`], [`label`] | whether the data can be trusted |
+//! | [`summary`], [`mixture`], [`quantile`] | estimates with confidence sequences |
+//! | [`moments`], [`sketch`] | mergeable summaries |
+//! | [`adjust`] | several comparisons at once |
+//! | [`predict`] | how long it will take |
 
+pub mod adjust;
 pub mod bet;
 pub mod block;
+pub mod cluster;
+pub mod combine;
+pub mod label;
 pub mod math;
 pub mod mean;
+pub mod mixture;
 pub mod moments;
+pub mod predict;
+pub mod quantile;
 pub mod rate;
+pub mod sketch;
+pub mod special;
+pub mod srm;
+pub mod summary;
 pub mod unit;
 mod wealth;
 
+pub use adjust::{bh, ebh, holm, p_anytime};
 pub use bet::{Arm, Direction, Grid, Invalid, Margin, Null, Rejected, Side};
 pub use block::{MeanBlock, Range};
+pub use cluster::{
+    ClusterDelta, ClusterEstimate, ClusterFrame, ClusterMixture, ClusterParams, Observation, StratumShare,
+    UnitScore,
+};
+pub use combine::{Combined, Decider, Set, Weighed, combine, default_weight};
+pub use label::{LabelHealth, UnitLabelHealth};
 pub use math::{Sum, e_value, log_normal_cdf};
 pub use mean::{MeanBet, MeanParams};
+pub use mixture::{AsympCs, asymp_cs, asymp_cs_for_total};
 pub use moments::{Moments, PairMoments};
+pub use quantile::quantile_log_e;
 pub use rate::{RateBet, RateBlock, RateParams};
+pub use sketch::DdSketch;
+pub use srm::{Srm, srm_log_e};
+pub use summary::{MhEstimate, MhSummary};
 pub use unit::{DesignBet, FirstEvent, user_level};
 
 /// The version of the arithmetic. Changes with every change of a formula, a constant or the order of

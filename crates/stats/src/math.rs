@@ -111,6 +111,15 @@ pub fn log_normal_cdf(x: f64) -> f64 {
     -0.5 * x * x - ln(-x) - HALF_LN_TAU + ln_1p(series)
 }
 
+/// `z²/2 + ln Φ(z)`, together: far to the left the two parts nearly cancel.
+pub(crate) fn log_mills(z: f64) -> f64 {
+    if z > -30.0 {
+        return 0.5 * z * z + log_normal_cdf(z);
+    }
+    let y = 1.0 / (z * z);
+    -ln(-z) - HALF_LN_TAU + ln_1p(y * (-1.0 + y * (3.0 + y * (-15.0 + y * 105.0))))
+}
+
 /// The error of Stirling's formula: `lnΓ(z) − [(z−½)ln z − z + ½ln 2π]`, for `z > 0`.
 ///
 /// With it, differences of log-gammas of large arguments can be written without cancellation.
