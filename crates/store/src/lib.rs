@@ -5,13 +5,23 @@
 //! needs to look something up holds the image in memory and keeps it current with `changed_since`.
 
 pub mod audit;
+pub mod backup;
 mod fault;
+mod faulty;
+pub mod folder;
 pub mod log;
+mod memory;
 mod port;
+pub mod secrets;
+mod sqlite;
 
 pub use fault::{Fault, Retry, Whose};
+pub use faulty::{Faulty, Lie};
+pub use folder::Folder;
+pub use memory::Memory;
 pub use port::{
     AuditDraft, AuditHead, AuditQuery, AuditRecord, AuditVerdict, Checkpoint, Clock, Commit, CommitError,
     Committed, Expectation, Fence, FenceCheck, Idempotency, Image, Item, ItemId, Lease, Members, MembersOf,
     Membership, Micros, OutboxDraft, OutboxItem, PartId, Revision, Scope, Settled, Status, Store,
 };
+pub use sqlite::Sqlite;

@@ -1,0 +1,21 @@
+-- Opt-ins and the evidence checkpoint.
+
+CREATE TABLE membership (
+    project     TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    segment     TEXT NOT NULL,
+    unit        TEXT NOT NULL,
+    PRIMARY KEY (project, environment, segment, unit)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX membership_by_unit ON membership (unit);
+
+ALTER TABLE installation ADD COLUMN member_changes INTEGER NOT NULL DEFAULT 0;
+
+-- NULL until the first checkpoint.
+ALTER TABLE installation ADD COLUMN checkpoint INTEGER;
+
+CREATE TABLE evidence (
+    part INTEGER PRIMARY KEY,
+    body BLOB NOT NULL
+) STRICT;

@@ -1,0 +1,81 @@
+//! Bringing a database file to the schema this program knows.
+//!
+//! The version is SQLite's own `user_version`, written in the same transaction as the change, so that a file is
+//! always of exactly one version. Absent on purpose: a way back. An older program refuses a newer file.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::backup_to;
+use crate::{Fault, secrets};
+
+/// The migrations in order; the first makes version 1.
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/sqlite/0001_state.sql"),
+    include_str!("../../migrations/sqlite/0002_evidence.sql"),
+];
+
+/// The version this program writes and the newest it reads.
+pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
+
+/// Upgrades the file if it is older, after copying it to a file beside it.
+pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), Fault> {
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == SCHEMA {
+        return Ok(());
+    }
+    if found > SCHEMA {
+        return Err(Fault::operator(format!(
+            "{} has schema version {found}, and this program knows versions up to {SCHEMA}: start the newer program \
+             again, or restore a backup made before the upgrade",
+            file.display()
+        )));
+    }
+    if found == 0 {
+        refuse_foreign(connection, file)?;
+    } else {
+        keep_copy(connection, file, found)?;
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for (index, sql) in MIGRATIONS.iter().enumerate().skip(found as usize) {
+        transaction.execute_batch(sql).map_err(|error| {
+            let fault = Fault::from(error);
+            Fault { inward: format!("schema upgrade to version {}: {}", index + 1, fault.inward), ..fault }
+        })?;
+    }
+    if found == 0 {
+        transaction.execute(
+            "INSERT INTO installation (id, incarnation, audit_hash) VALUES (1, ?1, ?2)",
+            (incarnation()?, [0_u8; 32]),
+        )?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA)?;
+    Ok(transaction.commit()?)
+}
+
+/// A new name for a life of the data.
+pub(super) fn incarnation() -> Result<String, Fault> {
+    let bytes: [u8; 16] = secrets::random()?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn refuse_foreign(connection: &Connection, file: &Path) -> Result<(), Fault> {
+    let count = "SELECT count(*) FROM sqlite_master";
+    let tables: u32 = connection.query_row(count, (), |row| row.get(0))?;
+    if tables == 0 {
+        return Ok(());
+    }
+    Err(Fault::operator(format!("{} is a database of another program", file.display())))
+}
+
+fn keep_copy(connection: &Connection, file: &Path, version: u32) -> Result<(), Fault> {
+    let copy = file.with_extension(format!("v{version}.bak"));
+    // A copy left by an upgrade that failed is of the same version, and older.
+    match std::fs::remove_file(&copy) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Fault::machine(format!("cannot replace {}: {error}", copy.display()))),
+    }
+    backup_to(connection, &copy)
+}
