@@ -97,7 +97,7 @@ impl Combined {
 pub fn combine(guardrails: &[Weighed], alpha: f64) -> Result<Combined, Invalid> {
     let total: f64 = guardrails.iter().map(|g| g.weight).sum();
     let sound = alpha > 0.0 && alpha < 1.0 && total <= 1.0 + 1e-9;
-    if !sound || guardrails.iter().any(|g| !(g.weight >= 0.0)) {
+    if !sound || guardrails.iter().any(|g| g.weight < 0.0 || g.weight.is_nan()) {
         return Err(Invalid::Share);
     }
     let threshold = -ln(alpha);

@@ -3,6 +3,8 @@
 //! The cases were computed independently with 40 digits. Another file of the same format can be given in
 //! `ENSIGN_STATISTICS_VECTORS`. A method that is built must be run; one that is not is listed as waiting.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test may fail it")]
+
 use std::collections::BTreeMap;
 
 use ensign_stats as stats;
@@ -454,9 +456,9 @@ fn vectors() {
                     if ok { "ok" } else { "FAIL" }
                 );
                 if ok {
-                    passed += 1
+                    passed += 1;
                 } else {
-                    failed += 1
+                    failed += 1;
                 }
                 if off > worst.0 {
                     worst = (off, format!("{} {at}", case.id));
