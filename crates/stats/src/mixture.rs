@@ -3,7 +3,7 @@
 //! Robbins (1970); Howard, Ramdas, McAuliffe & Sekhon (2021); the asymptotic form is that of Waudby-Smith,
 //! Arbour, Sinha, Kennedy & Ramdas (2024). With `S` a score, `V` its variance and `ρ` the mixture's
 //! precision, the one-sided form mixes over a half-normal law of effects, the two-sided over a normal one.
-//! Asymptotic: from 100 units in each arm on. Derivation: docs/internals/guards.md, §7.
+//! Asymptotic: from 100 units in each arm on. Derivation: docs/internals/guards.md, §8.
 
 use serde::{Deserialize, Serialize};
 
