@@ -9,7 +9,6 @@ pub mod event;
 pub mod evidence;
 pub mod ids;
 pub mod metric;
-pub mod problem;
 pub mod receipt;
 pub mod rollout;
 pub mod token;

@@ -6,19 +6,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Epoch, RolloutId, Span, Timestamp};
+use crate::ids::{RolloutId, Span, Timestamp};
 
 mod command;
 mod decide;
+mod fields;
+mod guardrail;
+mod guards;
+mod judge;
 mod notice;
+mod number;
 mod phase;
 mod plan;
 mod resolve;
+mod sentence;
 mod spec;
 mod view;
 
 pub use command::{Command, Facts, Killed, Refusal, Who, Window};
 pub use decide::{Decision, Draft, SplitChange, Step};
+pub use guardrail::{parse_guardrail, parse_span};
 pub use notice::{Notice, NoticeKind};
 pub use phase::{Approval, At, HoldCause, Phase, RollbackCause, StageAt};
 pub use plan::{
@@ -76,11 +83,5 @@ impl Rollout {
     /// Whether it has ended: completed, rolled back or aborted. It never moves again.
     pub fn is_over(&self) -> bool {
         self.phase.is_over()
-    }
-
-    /// Whether `epoch` is that of the split now served, as far as the facts know.
-    #[expect(dead_code, reason = "used by decide, which follows")]
-    pub(crate) fn is_current(epoch: Epoch, facts: &Facts) -> bool {
-        facts.epoch.is_none_or(|current| current == epoch)
     }
 }

@@ -1,8 +1,9 @@
 //! What someone is told: the payloads of webhooks.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::ids::{RolloutId, Timestamp};
+use crate::ids::{Key, RolloutId, Timestamp};
 
 /// Why someone is told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -41,4 +42,41 @@ pub struct Notice {
     pub sentence: String,
     /// What a person can do, as a command.
     pub next: String,
+}
+
+impl NoticeKind {
+    /// What a person can do about it, as a command.
+    pub(super) fn command(self, flag: &Key) -> String {
+        match self {
+            Self::Rollback | Self::MissingData => format!("ensign why {flag}"),
+            Self::Hold | Self::Stuck => format!("ensign rollout status {flag}"),
+            Self::Kill => format!("ensign restore {flag}"),
+            Self::Completed => format!("ensign rollout finish {flag}"),
+            Self::ApprovalNeeded => format!("ensign rollout approve {flag}"),
+        }
+    }
+}
+
+impl Notice {
+    /// The body of the webhook: a JSON object.
+    ///
+    /// `kind` (`rollback`, `hold`, `stuck`, `missing_data`, `kill`, `completed`, `approval_needed`), `at` (RFC 3339),
+    /// `project`, `environment`, `flag`, `rollout` (`inference_model.3`), `phase`, `percent` (the share of the new
+    /// variant after the decision), `sentence` and `next` (a command).
+    pub fn payload(&self) -> Value {
+        let at =
+            jiff::Timestamp::from_microsecond(self.at.0).map_or_else(|_| String::new(), |at| at.to_string());
+        json!({
+            "kind": self.kind,
+            "at": at,
+            "project": self.rollout.place.project,
+            "environment": self.rollout.place.environment,
+            "flag": self.rollout.flag,
+            "rollout": self.rollout.to_string(),
+            "phase": self.phase,
+            "percent": f64::from(self.share) / 1000.0,
+            "sentence": self.sentence,
+            "next": self.next,
+        })
+    }
 }

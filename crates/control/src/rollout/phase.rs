@@ -37,10 +37,10 @@ pub enum Phase {
         /// Why.
         why: HoldCause,
     },
-    /// At the last share, compared with the holdback until the soak ends.
+    /// At the last stage, compared with the holdback until the soak ends.
     Soaking {
-        /// Since when.
-        since: Timestamp,
+        /// The last stage.
+        at: StageAt,
     },
     /// Everyone has the new variant.
     Completed {
@@ -73,10 +73,8 @@ pub enum Phase {
 pub enum At {
     /// Not begun.
     Start,
-    /// At a stage.
+    /// At a stage, or in the soak, which is the last one.
     Stage(StageAt),
-    /// In the soak, since then.
-    Soak(Timestamp),
 }
 
 /// A stage being passed.
@@ -164,6 +162,22 @@ impl HoldCause {
         }
     }
 
+    /// What a person sets aside by going on: the code, with the guardrail where there is one.
+    pub(super) fn keys(&self) -> Vec<String> {
+        match self {
+            Self::Harm { guards } | Self::Untrusted { guards } => {
+                guards.iter().map(|guard| format!("{}:{guard}", self.code())).collect()
+            }
+            Self::RatioMismatch | Self::UnitsFull => vec![self.code().to_owned()],
+            Self::Person(_)
+            | Self::Killed(_)
+            | Self::Doubt
+            | Self::MissingData { .. }
+            | Self::DataErrors
+            | Self::MaxDuration => Vec::new(),
+        }
+    }
+
     /// Whether the hold ends without a person once its cause is gone.
     pub fn ends_by_itself(&self) -> bool {
         match self {
@@ -201,13 +215,13 @@ impl Phase {
     pub fn share(&self, plan: &Plan) -> u32 {
         match self {
             Self::Waiting { .. } | Self::RolledBack { .. } | Self::Aborted { .. } => 0,
-            Self::Ramping { at } | Self::AwaitingApproval { at, .. } => plan.share_at(at.stage),
+            Self::Ramping { at } | Self::Soaking { at } | Self::AwaitingApproval { at, .. } => {
+                plan.share_at(at.stage)
+            }
             Self::Held { from, .. } => match from {
                 At::Start => 0,
                 At::Stage(at) => plan.share_at(at.stage),
-                At::Soak(_) => plan.last_share(),
             },
-            Self::Soaking { .. } => plan.last_share(),
             Self::Completed { .. } => WHOLE,
         }
     }
@@ -238,13 +252,23 @@ impl Phase {
         }
     }
 
+    /// Where it goes on when it is held or resumed: the phase of a place.
+    pub(super) fn at(place: &At, plan: &Plan) -> Self {
+        match place {
+            At::Start => Self::Waiting { start: None },
+            At::Stage(at) if plan.is_soak(at.stage) => Self::Soaking { at: at.clone() },
+            At::Stage(at) => Self::Ramping { at: at.clone() },
+        }
+    }
+
     /// Where it is in the plan, unless it is over.
     pub fn place(&self) -> Option<At> {
         match self {
             Self::Waiting { .. } => Some(At::Start),
-            Self::Ramping { at } | Self::AwaitingApproval { at, .. } => Some(At::Stage(at.clone())),
+            Self::Ramping { at } | Self::Soaking { at } | Self::AwaitingApproval { at, .. } => {
+                Some(At::Stage(at.clone()))
+            }
             Self::Held { from, .. } => Some(from.clone()),
-            Self::Soaking { since } => Some(At::Soak(*since)),
             Self::Completed { .. } | Self::RolledBack { .. } | Self::Aborted { .. } => None,
         }
     }

@@ -23,7 +23,8 @@ pub struct Plan {
     pub unit: Key,
     /// Which statistics that unit needs.
     pub randomised: Randomised,
-    /// The stages in order, each with a larger share; the last is the share of the soak where there is one.
+    /// The stages in order, each with a larger share. Where there is a soak, it is the last one: its share leaves the
+    /// holdback, and its minimum duration is the soak's.
     pub stages: Vec<Stage>,
     /// The comparison with a holdback before everyone gets the new variant.
     pub soak: Option<Soak>,
@@ -184,6 +185,11 @@ impl Plan {
         let guard = self.guards.get(guard)?;
         let index = (*guard.proof.get(stage)?)?;
         guard.guard.safe_margins.get(index).copied()
+    }
+
+    /// Whether the stage at `index` is the soak.
+    pub fn is_soak(&self, index: usize) -> bool {
+        self.soak.is_some() && index + 1 == self.stages.len()
     }
 
     /// What the evidence must know about this rollout.

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use crate::document::Problem;
 use crate::evidence::watch::{Margin, OnHarm, Settle};
 use crate::ids::{Key, Span};
-use crate::problem::Problem;
 
+use super::fields::Fields;
 use super::{Advance, OnMaxDuration, OnMismatch, OnMissing};
 
 /// A rollout as it was written: what was left out is `None`.
@@ -113,14 +114,173 @@ pub struct GuardSpec {
 pub struct MarginSpec {
     /// The margin.
     pub margin: Margin,
-    /// Whether it was written with `>=`: higher is better.
-    pub at_least: bool,
+    /// Whether it was written with `>=` (higher is better) or `<=`; none where it does not say.
+    pub at_least: Option<bool>,
 }
 
-impl Spec {
-    /// Reads a document; every problem is collected. The spec is present when no problem makes it unusable.
-    pub fn from_document(document: &Value) -> Result<Self, Vec<Problem>> {
-        let _ = document;
-        Err(vec![Problem::new("", "not_ready", "rollout documents are not read yet")])
+impl GuardSpec {
+    /// A guardrail on `metric` with nothing else said.
+    pub fn new(metric: impl Into<String>) -> Self {
+        Self {
+            metric: metric.into(),
+            margin: None,
+            weight: None,
+            on_harm: None,
+            settle: None,
+            maturity: None,
+            cap: None,
+        }
     }
+}
+
+/// The keys of a document, for suggestions.
+const KEYS: &[&str] = &[
+    "ensign",
+    "rollout",
+    "to",
+    "from",
+    "rule",
+    "stages",
+    "guardrails",
+    "watch",
+    "template",
+    "advance",
+    "proof_window",
+    "min_duration",
+    "max_duration",
+    "min_samples",
+    "on_missing",
+    "silence",
+    "on_max_duration",
+    "on_ratio_mismatch",
+    "soak",
+    "alpha",
+    "beta",
+    "unit",
+    "warmup",
+    "report_lag",
+    "salt",
+];
+pub(super) const STAGE_KEYS: &[&str] =
+    &["percentage", "min_duration", "max_duration", "min_samples", "approval", "advance", "safe_margin"];
+pub(super) const GUARD_KEYS: &[&str] =
+    &["metric", "margin", "weight", "on_harm", "settle", "maturity", "cap"];
+pub(super) const SOAK_KEYS: &[&str] = &["holdback", "duration"];
+
+impl Spec {
+    /// A rollout of `flag` to `to` with everything else left to the template.
+    pub fn new(flag: Key, to: impl Into<String>) -> Self {
+        Self {
+            flag,
+            to: to.into(),
+            from: None,
+            rule: None,
+            stages: None,
+            guardrails: Vec::new(),
+            watch: Vec::new(),
+            template: true,
+            advance: None,
+            proof_per_stage: false,
+            min_duration: None,
+            max_duration: None,
+            min_samples: None,
+            on_missing: None,
+            silence: None,
+            on_max_duration: None,
+            on_ratio_mismatch: None,
+            holdback: None,
+            soak: None,
+            alpha: None,
+            beta: None,
+            unit: None,
+            warmup: None,
+            report_lag: None,
+            new_salt: false,
+        }
+    }
+
+    /// Reads a document (JSON, or YAML read into the same values); every problem is collected.
+    ///
+    /// The command line builds the same document from its flags, so there is one reader. `stages` may also be
+    /// written as one text, `"1,5,25,50,100"`.
+    pub fn from_document(document: &Value) -> Result<Self, Vec<Problem>> {
+        let Some(object) = document.as_object() else {
+            return Err(vec![Problem::new(
+                "",
+                "not_an_object",
+                "a rollout is an object whose first key is rollout",
+            )]);
+        };
+        let mut problems = Vec::new();
+        let mut fields = Fields::new(object, "", KEYS, &mut problems);
+        let flag =
+            fields.required("rollout", "the key of the flag").and_then(|text| fields.key("rollout", &text));
+        let to = fields.required("to", "the variant to move to");
+        let mut spec = Self::new(flag.clone().unwrap_or_else(nobody), to.clone().unwrap_or_default());
+        spec.from = fields.scalar("from");
+        spec.rule = fields.scalar("rule");
+        spec.stages = fields.stages();
+        spec.guardrails = fields.guards("guardrails");
+        spec.watch = fields.guards("watch");
+        spec.template = fields.boolean("template").unwrap_or(true);
+        spec.advance = fields.word("advance", &ADVANCE);
+        spec.proof_per_stage =
+            fields.word("proof_window", &[("rollout", false), ("stage", true)]).unwrap_or(false);
+        spec.min_duration = fields.span("min_duration");
+        spec.max_duration = fields.span("max_duration");
+        spec.min_samples = fields.whole("min_samples");
+        let hold = [
+            ("hold", OnMissing::Hold),
+            ("roll_back", OnMissing::RollBack),
+            ("rollback", OnMissing::RollBack),
+        ];
+        spec.on_missing = fields.word("on_missing", &hold);
+        spec.silence = fields.span("silence");
+        spec.on_max_duration = fields.word(
+            "on_max_duration",
+            &[
+                ("hold", OnMaxDuration::Hold),
+                ("advance", OnMaxDuration::Advance),
+                ("roll_back", OnMaxDuration::RollBack),
+                ("rollback", OnMaxDuration::RollBack),
+            ],
+        );
+        spec.on_ratio_mismatch = fields.word(
+            "on_ratio_mismatch",
+            &[
+                ("hold", OnMismatch::Hold),
+                ("roll_back", OnMismatch::RollBack),
+                ("rollback", OnMismatch::RollBack),
+                ("warn", OnMismatch::Warn),
+            ],
+        );
+        (spec.holdback, spec.soak) = fields.soak();
+        spec.alpha = fields.between("alpha", 1e-6, 0.5);
+        spec.beta = fields.between("beta", 1e-6, 0.5);
+        spec.unit = fields.scalar("unit").and_then(|text| fields.key("unit", &text));
+        spec.warmup = fields.span("warmup");
+        spec.report_lag = fields.span("report_lag");
+        spec.new_salt = fields.word("salt", &[("keep", false), ("new", true)]).unwrap_or(false);
+        if problems.is_empty() { Ok(spec) } else { Err(problems) }
+    }
+}
+
+pub(super) const ADVANCE: [(&str, Advance); 2] =
+    [("no_harm", Advance::NoHarm), ("proven_safe", Advance::ProvenSafe)];
+
+/// Stands for a flag key that could not be read, in a spec that is never returned.
+fn nobody() -> Key {
+    "unknown".parse().expect("seven letters are a key")
+}
+
+/// A share in 1/100000 from a percentage; thousandths of a percent are the finest step.
+pub(super) fn share(percentage: f64) -> Result<u32, String> {
+    if !(0.0..=100.0).contains(&percentage) {
+        return Err(format!("{percentage} is not a percentage: it is from 0 to 100"));
+    }
+    let share = (percentage * 1000.0).round();
+    if (percentage * 1000.0 - share).abs() > 1e-6 {
+        return Err(format!("{percentage} is finer than 0.001 %"));
+    }
+    Ok(share as u32)
 }
