@@ -1,0 +1,128 @@
+//! Every code a client can see, once.
+
+use std::fmt::Write as _;
+
+use super::Code;
+
+const fn row(word: &'static str, status: u16, title: &'static str, docs: &'static str) -> Code {
+    Code { word, status, title, docs }
+}
+
+/// Every code, grouped by what is wrong: the request's form, the key, the thing asked for, its state, the server.
+pub const TABLE: &[Code] = &[
+    row(
+        "json_syntax",
+        400,
+        "Not JSON",
+        "The body is not JSON. Line and column say where it stops being JSON.",
+    ),
+    row("json_type", 400, "Wrong type", "A member has another type than it must have. The pointer names it."),
+    row(
+        "json_unknown_member",
+        400,
+        "Unknown member",
+        "A member is not known here. The pointer names it; a misspelt member is never ignored.",
+    ),
+    row("json_missing_member", 400, "Missing member", "A member that must be there is not."),
+    row("not_utf8", 400, "Not UTF-8", "The body holds bytes that are not UTF-8. Line and column say where."),
+    row("bad_query", 400, "Bad query", "The part of the URL behind the question mark cannot be read."),
+    row("bad_key", 400, "Bad key", "A key in the URL has characters that keys cannot have."),
+    row("bad_header", 400, "Bad header", "A header of the request cannot be read."),
+    row(
+        "body_too_large",
+        413,
+        "Body too large",
+        "The body is longer than this route takes; the limit is in the sentence. Split it.",
+    ),
+    row("body_unreadable", 400, "Body unreadable", "The connection ended before the whole body was there."),
+    row(
+        "media_type",
+        415,
+        "Wrong content type",
+        "The body has to be JSON, with `Content-Type: application/json` or none.",
+    ),
+    row(
+        "unauthenticated",
+        401,
+        "No valid key",
+        "Send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Unknown, expired and revoked keys look the same.",
+    ),
+    row(
+        "forbidden",
+        403,
+        "The key may not do this",
+        "The key is valid but lacks the scope, or belongs to another project or environment.",
+    ),
+    row("not_found", 404, "Not found", "There is nothing under this path."),
+    row("unknown_project", 404, "Unknown project", "There is no project of this key."),
+    row("unknown_environment", 404, "Unknown environment", "The project has no environment of this key."),
+    row("unknown_flag", 404, "Unknown flag", "There is no flag of this key in the project."),
+    row(
+        "method_not_allowed",
+        405,
+        "Method not allowed",
+        "The path is right and the method is not; the header `Allow` names those that are.",
+    ),
+    row(
+        "invalid",
+        422,
+        "Invalid",
+        "The input can be read and does not make sense. `problems` lists everything that is wrong, each with its place.",
+    ),
+    row(
+        "refused",
+        409,
+        "Refused",
+        "The state does not allow it. The sentence says why and `next` what would be right.",
+    ),
+    row(
+        "conflict",
+        409,
+        "Changed meanwhile",
+        "Somebody else changed the same thing again and again. Look and send it again.",
+    ),
+    row(
+        "idempotency_mismatch",
+        422,
+        "Key used for another request",
+        "The idempotency key was used for a different request. Take a new one.",
+    ),
+    row(
+        "too_many",
+        429,
+        "Too many",
+        "A limit on how much can be held is reached; `Retry-After` says when to come back.",
+    ),
+    row("not_ready", 503, "Not ready", "The server is starting or stopping."),
+    row(
+        "store_full",
+        503,
+        "Disk full",
+        "The change cannot be made durable because the disk is full. Serving and killing go on.",
+    ),
+    row(
+        "store_failed",
+        503,
+        "Store failed",
+        "The store did not answer as it should. It is not known whether the change happened: read before sending it again, or send it with an idempotency key.",
+    ),
+    row(
+        "internal",
+        500,
+        "Our fault",
+        "Something happened that should not be possible. The server's log has it.",
+    ),
+];
+
+/// The reference page of all codes, as Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Error codes\n\nEvery error is `application/problem+json` with one of these codes. This page is written from the table in\n\
+         `crates/protocol/src/problem/table.rs`; a test compares them.\n",
+    );
+    for row in TABLE {
+        let _ = write!(page, "\n## {}\n\n{} ({}). {}\n", row.word, row.title, row.status, row.docs);
+    }
+    page
+}
