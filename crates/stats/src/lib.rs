@@ -9,12 +9,13 @@
 //! | [`bet`] | direction, side, margin: what is tested |
 //! | [`rate`] | error rates and quantile guards, per request |
 //! | [`mean`], [`block`] | scores, ratings, winsorised amounts, per request |
-//! | [`unit`], [`cluster`] | the same when units, not requests, are randomised |
-//! | [`combine`] | all guardrails together: roll back, hold |
+//! | [`mod@unit`], [`cluster`] | the same when units, not requests, are randomised |
+//! | [`mod@combine`] | all guardrails together: roll back, hold |
 //! | [`srm`], [`label`] | whether the data can be trusted |
 //! | [`summary`], [`mixture`], [`quantile`] | estimates with confidence sequences |
 //! | [`moments`], [`sketch`] | mergeable summaries |
 //! | [`adjust`] | several comparisons at once |
+//! | [`experiment`] | fixed-horizon experiments |
 //! | [`predict`] | how long it will take |
 
 pub mod adjust;
@@ -22,6 +23,7 @@ pub mod bet;
 pub mod block;
 pub mod cluster;
 pub mod combine;
+pub mod experiment;
 pub mod label;
 pub mod math;
 pub mod mean;

@@ -86,6 +86,24 @@ pub struct PairMoments {
 }
 
 impl PairMoments {
+    /// From plain sums: `[Σx, Σy]` and `[Σx², Σy², Σxy]` over `n` pairs. For small whole numbers, where
+    /// nothing cancels.
+    #[must_use]
+    pub fn from_sums(n: u64, [x, y]: [f64; 2], [xx, yy, xy]: [f64; 3]) -> Self {
+        if n == 0 {
+            return Self::default();
+        }
+        let (mean_x, mean_y) = (x / n as f64, y / n as f64);
+        Self {
+            n,
+            mean_x,
+            mean_y,
+            xx: (xx - x * mean_x).max(0.0),
+            yy: (yy - y * mean_y).max(0.0),
+            xy: xy - x * mean_y,
+        }
+    }
+
     /// Takes in one pair. Pairs that are not finite are left out.
     pub fn push(&mut self, x: f64, y: f64) {
         if !(x.is_finite() && y.is_finite()) {

@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test may fail it")]
 
+#[path = "vectors/experiment.rs"]
+mod experiment;
+
 use std::collections::BTreeMap;
 
 use ensign_stats as stats;
@@ -39,6 +42,14 @@ const METHODS: &[(&str, Run)] = &[
     ("mh_summary", mh_summary),
     ("merge_moments", merge_moments),
     ("ddsketch", ddsketch),
+    ("welch", experiment::welch),
+    ("ratio_delta", experiment::ratio_delta),
+    ("cuped", experiment::cuped),
+    ("proportions", experiment::proportions),
+    ("quantile_se", experiment::quantile_se),
+    ("bayes_normal", experiment::bayes_normal),
+    ("bayes_beta", experiment::bayes_beta),
+    ("sample_size", experiment::sample_size),
 ];
 
 struct Case {
