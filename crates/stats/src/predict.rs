@@ -26,7 +26,8 @@ fn kl_per_new(p_t: f64, p_c: f64, h: f64) -> f64 {
 /// Observations of the new arm until a rate guard takes the rollout back, when its true rate is
 /// `p_new` and control's is `p_control`: `(ln(G/α) + ln(2K))/KL`, for `guardrails` of equal weight.
 ///
-/// A planning value between the median and the 90th percentile of measured times. `margin_ratio` is θ0.
+/// At margin 1 a planning value between the median and the 90th percentile of measured times. `margin_ratio`
+/// is θ0; for other margins the information per event is used instead, which no simulation has checked yet.
 /// `None` when the rates are not strictly between 0 and 1 or there is nothing to detect.
 #[must_use]
 pub fn rate_harm_samples(
@@ -63,8 +64,9 @@ fn event_nats(p_new: f64, p_control: f64, margin_ratio: f64, h: f64) -> f64 {
 /// Observations of the new arm until a rate is proven to be below `margin_ratio` times control's, when
 /// both truly are `base_rate`: `(ln(1/β) + 0.3)/KL`.
 ///
-/// About the median; it agrees with simulation to a tenth or so from 0.1 % to 5 % and 5 % to 50 % share
-/// (see the tests). Plan for half as much again.
+/// About the median. The 0.3 was chosen by looking at the fifteen simulated medians in the tests, so their
+/// agreement (predictions from 19 % below to 6 % above, low at 5 % base rate and at 50 % share) is a fit and
+/// not a check on new data. Plan for half as much again.
 #[must_use]
 pub fn rate_safe_samples(base_rate: f64, margin_ratio: f64, h: f64, beta: f64) -> Option<f64> {
     if !(proper(base_rate) && proper(h) && proper(beta) && margin_ratio > 1.0 && margin_ratio.is_finite()) {
@@ -139,7 +141,7 @@ pub fn sequential_size(fixed: f64) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    /// Simulated medians at β = 0.05 with no true difference.
+    /// Simulated medians at β = 0.05 with no true difference: the ones the constant 0.3 was fitted to.
     #[test]
     fn proofs_take_about_as_long_as_simulated() {
         for (base, share, margin, median) in [
@@ -161,7 +163,7 @@ mod tests {
         ] {
             let predicted = rate_safe_samples(base, margin, share, 0.05).unwrap();
             let ratio = predicted / median;
-            assert!((0.7..1.35).contains(&ratio), "{base} {share} {margin}: {predicted} for {median}");
+            assert!((0.8..1.1).contains(&ratio), "{base} {share} {margin}: {predicted} for {median}");
         }
     }
 
