@@ -10,6 +10,8 @@ mod files;
 mod frame;
 mod reader;
 mod segments;
+#[cfg(test)]
+mod tests;
 pub mod unreliable;
 mod writer;
 
