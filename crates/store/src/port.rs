@@ -338,7 +338,7 @@ pub struct Members {
 }
 
 /// The name of one part of the evidence.
-pub type PartId = u16;
+pub type PartId = String;
 
 /// The evidence as last saved.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
