@@ -280,7 +280,7 @@ impl<'r, C: Context> Scope<'r, '_, C> {
         let other = match self.ruleset.flags.get(needed.slot as usize) {
             Some(Some(other)) => other.as_ref(),
             Some(None) | None => {
-                trace.step(|| Step::prerequisite(needed, None, Passed::No));
+                trace.step(|| Step::prerequisite(needed, None, false, false));
                 return Match::No;
             }
         };
@@ -291,7 +291,7 @@ impl<'r, C: Context> Scope<'r, '_, C> {
         }
         let counts_as_on = other.on || other.kill.is_some();
         let passed = counts_as_on && result.variant == Some(needed.variant);
-        trace.step(|| Step::prerequisite(needed, result.variant.filter(|_| counts_as_on), passed.into()));
+        trace.step(|| Step::prerequisite(needed, result.variant.filter(|_| counts_as_on), true, passed));
         if passed { Match::Yes } else { Match::No }
     }
 

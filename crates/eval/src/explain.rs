@@ -97,6 +97,8 @@ pub enum Step {
         wanted: VariantIndex,
         /// The variant it serves while on, if any.
         served: Option<VariantIndex>,
+        /// Whether it exists and was evaluated, so that this step closes a [`Step::EnterPrerequisite`].
+        entered: bool,
         /// Whether that is good enough.
         passed: Passed,
     },
@@ -139,6 +141,8 @@ pub enum Step {
     },
     /// A weighted segment rule whose conditions hold.
     SegmentShare {
+        /// The unit's value; `None` if the context lacks it.
+        value: Option<String>,
         /// The unit's position out of 100,000; `None` if the context lacks the kind.
         position: Option<u32>,
         /// Positions below this are in.
@@ -195,6 +199,8 @@ pub enum Step {
         allocation: AllocationId,
         /// What it would have hashed.
         unit: Unit,
+        /// Its intervals.
+        intervals: Vec<Interval>,
         /// Control.
         variant: VariantIndex,
     },
@@ -205,7 +211,13 @@ impl Step {
         Step::Rule { index, id: id.to_owned(), passed }
     }
 
-    pub(crate) fn prerequisite(needed: &Needed, served: Option<VariantIndex>, passed: Passed) -> Self {
-        Step::Prerequisite { flag: needed.key.to_string(), wanted: needed.variant, served, passed }
+    pub(crate) fn prerequisite(
+        needed: &Needed,
+        served: Option<VariantIndex>,
+        entered: bool,
+        passed: bool,
+    ) -> Self {
+        let flag = needed.key.to_string();
+        Step::Prerequisite { flag, wanted: needed.variant, served, entered, passed: passed.into() }
     }
 }

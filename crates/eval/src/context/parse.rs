@@ -212,8 +212,11 @@ fn old_user(map: &Map<String, Json>) -> Result<Part, BadContext> {
     let mut attributes = Vec::with_capacity(map.len());
     for (name, json) in map {
         match name.as_str() {
-            "key" | "custom" | "secondary" | "privateAttributeNames" => {}
-            _ => attributes.extend(attribute(name, json, "")?),
+            "ip" | "firstName" | "lastName" | "email" | "avatar" | "name" | "anonymous" | "country" => {
+                attributes.extend(attribute(name, json, "")?);
+            }
+            // The old format had no other attributes outside `custom`.
+            _ => {}
         }
     }
     if let Some(custom) = map.get("custom").and_then(Json::as_object) {

@@ -130,13 +130,16 @@ impl<'r, C: Context> Scope<'r, '_, C> {
     /// Whether a context is in the share of a segment rule. Without the kind it is not; with the kind and
     /// without the attribute it counts as bucket 0, as the LaunchDarkly evaluation model has it.
     pub(super) fn in_share(&self, share: &'r SegmentShare, trace: &mut impl Trace) -> Match {
-        let bucket = match self.hashable(&share.kind, &share.path) {
-            Err(Malformed) => return Match::Malformed,
-            Ok(Some(value)) => Some(value.bucket(&share.prefix)),
-            Ok(None) => self.context.has(share.kind.as_ref()).then_some(Bucket(0)),
+        let Ok(value) = self.hashable(&share.kind, &share.path) else {
+            return Match::Malformed;
+        };
+        let bucket = match value {
+            Some(value) => Some(value.bucket(&share.prefix)),
+            None => self.context.has(share.kind.as_ref()).then_some(Bucket(0)),
         };
         let passed = bucket.is_some_and(|bucket| bucket.is_below(share.below));
         trace.step(|| Step::SegmentShare {
+            value: value.map(UnitValue::text),
             position: bucket.map(Bucket::position),
             weight: share.weight,
             passed: passed.into(),
@@ -155,6 +158,7 @@ fn missing(allocation: &CompiledAllocation, trace: &mut impl Trace) -> Chosen {
     trace.step(|| Step::UnitMissing {
         allocation: allocation.id,
         unit: allocation.unit.source.clone(),
+        intervals: allocation.intervals.clone(),
         variant,
     });
     let share = allocation.arms.iter().find(|arm| arm.variant == variant).map_or(0, |arm| arm.share);

@@ -13,7 +13,7 @@ impl Recorder {
         let mut lines = Vec::with_capacity(self.steps.len());
         let mut depth: usize = 0;
         for step in &self.steps {
-            if matches!(step, Step::Prerequisite { served: Some(_), .. } | Step::Prerequisite { .. }) {
+            if matches!(step, Step::Prerequisite { entered: true, .. }) {
                 depth = depth.saturating_sub(1);
             }
             let names = Names { variants: if depth == 0 { variants } else { &[] } };
@@ -45,7 +45,7 @@ impl Names<'_> {
             }
             Step::Off => "The flag is off.".to_owned(),
             Step::EnterPrerequisite { flag } => format!("Prerequisite {flag}:"),
-            Step::Prerequisite { flag, wanted, served, passed } => {
+            Step::Prerequisite { flag, wanted, served, passed, entered: _ } => {
                 prerequisite(flag, *wanted, *served, *passed)
             }
             Step::Pin { id, passed: Passed::Yes } => format!("Pin {id} holds this unit."),
@@ -59,7 +59,7 @@ impl Names<'_> {
                 let wanted = if source.negate { "in none of" } else { "in one of" };
                 format!("Being {wanted} the segments {} {}.", source.segments.join(", "), holds(*passed))
             }
-            Step::SegmentShare { position: Some(position), weight, passed } => format!(
+            Step::SegmentShare { position: Some(position), weight, passed, .. } => format!(
                 "Position {position} is {} the segment rule's {weight} of 100000.",
                 if *passed == Passed::Yes { "below" } else { "not below" },
             ),
