@@ -29,6 +29,7 @@ impl<'a> Reader<'a> {
         let found = self.rest().starts_with(prefix);
         if found {
             self.pos += prefix.len();
+            self.spaces();
         }
         found
     }

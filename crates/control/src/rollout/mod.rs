@@ -18,6 +18,7 @@ mod notice;
 mod number;
 mod phase;
 mod plan;
+mod render;
 mod resolve;
 mod sentence;
 mod spec;
@@ -31,6 +32,7 @@ pub use phase::{Approval, At, HoldCause, Phase, RollbackCause, StageAt};
 pub use plan::{
     Advance, Arm, GuardPlan, NumberUnit, OnMaxDuration, OnMismatch, OnMissing, Plan, Soak, Stage, WHOLE,
 };
+pub use render::{WIDTH, render, table};
 pub use resolve::{FlagFacts, VariantFact, resolve};
 pub use spec::{AdvanceSpec, GuardSpec, MarginSpec, Spec, StageSpec};
 pub use view::{GuardView, StatusView, Verdict, view};

@@ -206,8 +206,8 @@ impl Spec {
     pub fn from_document(document: &Value) -> Result<Self, Vec<Problem>> {
         let Some(object) = document.as_object() else {
             return Err(vec![Problem::new(
-                "",
                 "not_an_object",
+                "",
                 "a rollout is an object whose first key is rollout",
             )]);
         };
