@@ -220,7 +220,27 @@ pub enum Command {
 }
 
 impl Command {
-    /// When the command takes effect by the clock; none for commands that people give.
+    /// Why, if somebody said so.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Apply { reason, .. }
+            | Self::Switch { reason, .. }
+            | Self::Kill { reason, .. }
+            | Self::KillValue { reason, .. }
+            | Self::Restore { reason, .. }
+            | Self::RemovePin { reason, .. }
+            | Self::Retire { reason, .. }
+            | Self::Unretire { reason, .. }
+            | Self::RestoreRevision { reason, .. }
+            | Self::SetSplit { reason, .. }
+            | Self::PutRecord { reason, .. }
+            | Self::RemoveRecord { reason, .. } => reason.as_deref(),
+            Self::AddPin { pin, .. } => pin.get("reason").and_then(Json::as_str),
+            Self::CreateProject { .. } | Self::CreateEnvironment { .. } | Self::ExpirePin { .. } => None,
+        }
+    }
+
+    /// Whether the clock gives the command; people give the others.
     pub fn scheduled(&self) -> bool {
         matches!(self, Self::ExpirePin { .. })
     }
