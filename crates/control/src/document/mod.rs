@@ -184,9 +184,7 @@ fn rollout(value: &Json, problems: &mut Vec<Problem>) -> Option<Spec> {
     match Spec::from_document(value) {
         Ok(spec) => Some(spec),
         Err(found) => {
-            problems.extend(
-                found.into_iter().map(|problem| Problem::new(problem.code, problem.at, problem.what)),
-            );
+            problems.extend(found);
             None
         }
     }
