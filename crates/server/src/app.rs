@@ -1,25 +1,38 @@
 //! What the parts of a running server share.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
-use ensign_control::catalogue::Catalogue;
 use ensign_control::ids::{Place, Timestamp};
+use ensign_store::secrets::SecretKey;
 
 use crate::act::Writer;
+use crate::guard::Guard;
+use crate::image::Image;
+use crate::ingest::Pipeline;
+use crate::keys::{self, Access, Grant};
 use crate::serving::PlaceState;
+use crate::telemetry::Telemetry;
 use crate::{Deps, Tasks};
 
 /// A running server's state; handlers and loops hold it in an `Arc`.
 pub struct App {
     pub(crate) deps: Deps,
     pub(crate) tasks: Tasks,
+    pub(crate) data: PathBuf,
+    pub(crate) secret: SecretKey,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) guard: OnceLock<Arc<Guard>>,
+    pub(crate) telemetry: Telemetry,
     /// The one writer; see [`App::act`].
     pub(crate) writer: tokio::sync::Mutex<Writer>,
-    /// Written by the writer only, after a commit; held for moments, never across an await.
-    pub(crate) catalogue: RwLock<Catalogue>,
+    pub(crate) image: RwLock<Image>,
+    pub(crate) access: ArcSwap<Access>,
     pub(crate) places: ArcSwap<BTreeMap<Place, Arc<PlaceState>>>,
+    pub(crate) ready: AtomicBool,
 }
 
 impl App {
@@ -41,6 +54,24 @@ impl App {
         &self.tasks
     }
 
+    /// Events and evidence.
+    #[must_use]
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    /// The guard of this process, once it runs.
+    #[must_use]
+    pub fn guard(&self) -> Option<&Arc<Guard>> {
+        self.guard.get()
+    }
+
+    /// Who a bearer is, if the key is valid.
+    #[must_use]
+    pub fn grant(&self, token: &str) -> Option<Grant> {
+        self.access.load().grant(token, self.now())
+    }
+
     /// One environment, without a lock.
     #[must_use]
     pub fn place(&self, place: &Place) -> Option<Arc<PlaceState>> {
@@ -53,8 +84,33 @@ impl App {
         self.places.load_full()
     }
 
-    /// The catalogue, to read. Not to be held across an await.
-    pub fn catalogue(&self) -> RwLockReadGuard<'_, Catalogue> {
-        self.catalogue.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// The control plane's state, to read. Not to be held across an await.
+    pub fn image(&self) -> RwLockReadGuard<'_, Image> {
+        self.image.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn image_mut(&self) -> RwLockWriteGuard<'_, Image> {
+        self.image.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether everything is loaded and nothing is stopping.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Makes room for an environment that is served from now on. `None` when its secrets cannot be opened.
+    pub(crate) fn open_place(&self, image: &Image, place: &Place) -> Option<Arc<PlaceState>> {
+        let Some(keys) = keys::place_keys(&self.secret, image, place) else {
+            tracing::error!(%place, "the environment's secrets cannot be opened; it is not served");
+            return None;
+        };
+        let state = Arc::new(PlaceState::new(place.clone(), keys));
+        self.places.rcu(|places| {
+            let mut places = BTreeMap::clone(places);
+            places.insert(place.clone(), Arc::clone(&state));
+            places
+        });
+        Some(state)
     }
 }

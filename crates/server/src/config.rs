@@ -14,12 +14,14 @@ pub struct Config {
     pub behind_proxy: bool,
     /// The data-encryption key, where it is not to lie in the data folder.
     pub secret: Option<[u8; 32]>,
+    /// Sizes and times of ingestion.
+    pub ingest: crate::ingest::Settings,
 }
 
 impl Config {
     /// A server on loopback with a data folder.
     #[must_use]
     pub fn new(listen: SocketAddr, data: impl Into<PathBuf>) -> Self {
-        Self { listen, data: data.into(), behind_proxy: false, secret: None }
+        Self { listen, data: data.into(), behind_proxy: false, secret: None, ingest: Default::default() }
     }
 }

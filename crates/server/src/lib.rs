@@ -5,22 +5,32 @@
 
 mod act;
 mod app;
+mod charge;
 mod config;
 mod deps;
 mod error;
+pub mod first;
 pub mod guard;
 mod http;
+mod image;
 pub mod ingest;
+mod keys;
 pub mod limits;
+mod net;
+mod schedule;
 mod serving;
 mod start;
 mod tasks;
+mod telemetry;
+mod webhooks;
 
 pub use act::{Done, Options};
 pub use app::App;
 pub use config::Config;
 pub use deps::{Clock, Deps};
 pub use error::ApiError;
-pub use serving::{PlaceKeys, PlaceState, Serving, Version};
+pub use image::Image;
+pub use keys::Grant;
+pub use serving::{PlaceState, Serving, Version};
 pub use start::{Running, Server, StartError};
 pub use tasks::Tasks;

@@ -24,6 +24,12 @@ pub const TABLE: &[Code] = &[
         "A member is not known here. The pointer names it; a misspelt member is never ignored.",
     ),
     row("json_missing_member", 400, "Missing member", "A member that must be there is not."),
+    row(
+        "json_duplicate_member",
+        400,
+        "Repeated member",
+        "A member is there twice. The pointer names it; which one is meant is not guessed.",
+    ),
     row("not_utf8", 400, "Not UTF-8", "The body holds bytes that are not UTF-8. Line and column say where."),
     row("bad_query", 400, "Bad query", "The part of the URL behind the question mark cannot be read."),
     row("bad_key", 400, "Bad key", "A key in the URL has characters that keys cannot have."),

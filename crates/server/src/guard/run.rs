@@ -63,11 +63,7 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self {
-            busy: Duration::from_millis(100),
-            idle: Duration::from_secs(1),
-            lease: Span::seconds(10),
-        }
+        Self { busy: Duration::from_millis(100), idle: Duration::from_secs(1), lease: Span::seconds(10) }
     }
 }
 

@@ -94,4 +94,3 @@ pub(super) async fn ask<T: Send + 'static>(
     queue.send(Message::Ask(question)).ok()?;
     receive.await.ok()
 }
-

@@ -87,8 +87,12 @@ impl Unavailable {
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Overloaded => f.write_str("Too many events are under way; nothing of this batch was counted."),
-            Self::Full => f.write_str("The disk is full; nothing of this batch was counted. Flags are served on."),
+            Self::Overloaded => {
+                f.write_str("Too many events are under way; nothing of this batch was counted.")
+            }
+            Self::Full => {
+                f.write_str("The disk is full; nothing of this batch was counted. Flags are served on.")
+            }
             Self::TooLarge => f.write_str("The batch is larger than the log takes; send it in parts."),
             Self::Fault(_) => f.write_str("The event log failed; nothing of this batch was acknowledged."),
             Self::Stopped => f.write_str("The server is shutting down."),
