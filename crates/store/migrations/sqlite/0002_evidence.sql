@@ -16,6 +16,6 @@ ALTER TABLE installation ADD COLUMN member_changes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE installation ADD COLUMN checkpoint INTEGER;
 
 CREATE TABLE evidence (
-    part INTEGER PRIMARY KEY,
+    part TEXT PRIMARY KEY,
     body BLOB NOT NULL
 ) STRICT;

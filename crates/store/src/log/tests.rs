@@ -342,7 +342,7 @@ async fn a_checkpoint_and_the_log_behind_it_count_each_record_once() {
         let checkpoint = store.load_checkpoint().await.unwrap().unwrap_or_default();
         assert!(checkpoint.position <= log.end());
         let saved =
-            checkpoint.parts.get(&0).map_or(0, |bytes| u64::from_le_bytes(bytes[..].try_into().unwrap()));
+            checkpoint.parts.get("sum").map_or(0, |bytes| u64::from_le_bytes(bytes[..].try_into().unwrap()));
         let replayed = log.read_from(checkpoint.position).unwrap().map(Result::unwrap).count() as u64;
         let mut sum = saved + replayed;
         assert!(sum >= acked && sum == log.end(), "life {life}: {sum} counted, {acked} acknowledged");
@@ -350,7 +350,7 @@ async fn a_checkpoint_and_the_log_behind_it_count_each_record_once() {
             acked = ack(&mut log, &["one"]).unwrap();
             sum += 1;
             if n == life % 7 {
-                store.save_checkpoint(acked, vec![(0, sum.to_le_bytes().to_vec())]).await.unwrap();
+                store.save_checkpoint(acked, vec![("sum".into(), sum.to_le_bytes().to_vec())]).await.unwrap();
                 log.drop_before(acked, Micros(i64::MAX)).unwrap();
             }
         }

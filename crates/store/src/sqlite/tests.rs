@@ -83,7 +83,7 @@ async fn an_older_schema_is_upgraded_beside_a_copy() {
     assert_eq!((status.incarnation.as_str(), status.schema), ("first", migrate::SCHEMA));
     let image = store.load().await.unwrap();
     assert_eq!((image.items[0].version, image.revisions[&scope()]), (Revision(7), Revision(7)));
-    store.save_checkpoint(1, vec![(0, vec![1])]).await.unwrap();
+    store.save_checkpoint(1, vec![("a".into(), vec![1])]).await.unwrap();
     let copy = Connection::open(dir.path().join("ensign.v1.bak")).unwrap();
     assert_eq!(copy.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)), Ok(1));
 }
@@ -168,7 +168,7 @@ async fn a_backup_made_while_writing_restores_to_a_new_life() {
     let log = Arc::new(LogWriter::start(log, 100).unwrap());
     let write = async |n: usize| {
         let at = log.append([n.to_string()].iter().collect::<Group>()).await.unwrap();
-        store.save_checkpoint(at.end, vec![(0, vec![1])]).await.unwrap();
+        store.save_checkpoint(at.end, vec![("a".into(), vec![1])]).await.unwrap();
         store.commit(change(n, vec![b' '; 5_000])).await.unwrap();
     };
     for n in 0..30 {

@@ -105,7 +105,7 @@ pub(crate) async fn apply(store: &dyn Store, hands: &Hands, command: Command) ->
             format!("{changes:?} {of_unit:?}")
         }
         Command::Checkpoint { position, part, body } => {
-            let saved = store.save_checkpoint(position, vec![(part, body)]).await.is_ok();
+            let saved = store.save_checkpoint(position, vec![(part.to_string(), body)]).await.is_ok();
             format!("{saved} {:?}", store.load_checkpoint().await)
         }
         Command::Pass { micros } => {

@@ -246,13 +246,13 @@ pub(crate) async fn members_come_and_go(store: &dyn Store, _hands: &Hands) {
 
 pub(crate) async fn a_checkpoint_keeps_the_parts_it_does_not_name(store: &dyn Store, _hands: &Hands) {
     assert_eq!(store.load_checkpoint().await.unwrap(), None);
-    store.save_checkpoint(10, vec![(0, b"a".to_vec()), (255, b"b".to_vec())]).await.unwrap();
-    store.save_checkpoint(20, vec![(255, b"c".to_vec()), (7, b"d".to_vec())]).await.unwrap();
-    store.save_checkpoint(20, vec![(7, Vec::new())]).await.unwrap();
-    assert!(store.save_checkpoint(19, vec![(0, b"old".to_vec())]).await.is_err());
+    store.save_checkpoint(10, vec![("a/0".into(), b"a".to_vec()), ("z".into(), b"b".to_vec())]).await.unwrap();
+    store.save_checkpoint(20, vec![("z".into(), b"c".to_vec()), ("7".into(), b"d".to_vec())]).await.unwrap();
+    store.save_checkpoint(20, vec![("7".into(), Vec::new())]).await.unwrap();
+    assert!(store.save_checkpoint(19, vec![("a/0".into(), b"old".to_vec())]).await.is_err());
     let checkpoint = store.load_checkpoint().await.unwrap().unwrap();
     assert_eq!(checkpoint.position, 20);
-    assert_eq!(checkpoint.parts, [(0, b"a".to_vec()), (255, b"c".to_vec())].into());
+    assert_eq!(checkpoint.parts, [("a/0".to_owned(), b"a".to_vec()), ("z".to_owned(), b"c".to_vec())].into());
 }
 
 pub(crate) async fn forgetting_and_log_positions(store: &dyn Store, _hands: &Hands) {
