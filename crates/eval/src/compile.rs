@@ -149,7 +149,7 @@ impl Job<'_, '_> {
             self.check_variant(flag, pin.variant, &format!("/pins/{i}/variant"));
             let who = match &pin.who {
                 PinnedTo::Keys { unit, keys } => CompiledPinnedTo::Keys {
-                    unit: self.unit(&Unit::Named(unit.clone()), false, ""),
+                    unit: Box::new(self.unit(&Unit::Named(unit.clone()), false, "")),
                     keys: StringSet::new(keys.iter().map(String::as_str)),
                 },
                 PinnedTo::Conditions(conditions) => CompiledPinnedTo::Conditions(

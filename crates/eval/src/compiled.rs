@@ -50,7 +50,7 @@ pub(crate) struct CompiledPin {
 
 #[derive(Debug)]
 pub(crate) enum CompiledPinnedTo {
-    Keys { unit: CompiledUnit, keys: StringSet },
+    Keys { unit: Box<CompiledUnit>, keys: StringSet },
     Conditions(Vec<CompiledCondition>),
 }
 

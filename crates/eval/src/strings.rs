@@ -73,10 +73,7 @@ impl StringSet {
             };
         }
         match &self.short {
-            Shorts::Linear(list) => {
-                let packed = pack(s.as_bytes());
-                list.iter().any(|l| *l == packed)
-            }
+            Shorts::Linear(list) => list.contains(&pack(s.as_bytes())),
             Shorts::Table { slots, shift } => {
                 let packed = pack(s.as_bytes());
                 let mask = slots.len() - 1;

@@ -1,5 +1,7 @@
 //! The evaluation contract: the data files under `spec/eval/1.0.0`.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it is")]
+
 use ensign_eval::bucket::{HASH_MAX, Prefix};
 use ensign_eval::model::{
     Allocation, AllocationId, AttributeRef, Clause, Condition, Flag, HashKey, Interval, Op, Outcome, Rule,

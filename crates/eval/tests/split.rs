@@ -1,5 +1,7 @@
 //! Properties of splits: minimal movement, borders that meet again, and a canonical form.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it is")]
+
 use ensign_eval::model::{Interval, WHOLE};
 use ensign_eval::split::{BadWeights, lay_out, reweigh};
 use proptest::prelude::*;

@@ -3,6 +3,8 @@
 //! Pairs are drawn from a fixed seed, which is printed. `ENSIGN_DIFFERENTIAL_PAIRS` raises their number. Every
 //! difference must be one of `tests/data/known_differences.json`, recognised by what the trace shows.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it is")]
+
 mod draw;
 mod encode;
 mod known;
