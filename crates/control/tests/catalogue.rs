@@ -352,3 +352,90 @@ fn a_split_moves_the_fewest_units() {
     let after = split(&world);
     assert_eq!((after.epoch, after.share(1), after.id), (2, 25_000, before.id));
 }
+
+fn start(document: Json) -> Command {
+    Command::RolloutStart { place: production(), document, reason: None }
+}
+
+fn act(action: ensign_control::catalogue::RolloutAction) -> Command {
+    Command::Rollout { place: production(), flag: key("inference_model"), action, reason: None }
+}
+
+fn fallthrough(world: &World) -> Vec<(u16, u32)> {
+    match &world.catalogue.compile(&production()).flags[0].fallthrough {
+        Outcome::Split(split) => split.intervals.iter().map(|interval| (interval.variant, interval.weight)).collect(),
+        Outcome::Fixed(variant) => vec![(*variant, 100_000)],
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_rollout_owns_its_split_and_folds_the_gate_in() {
+    use ensign_control::catalogue::{EvidenceNote, RolloutAction};
+    let mut world = World::new();
+    world.apply(DESIGN);
+    let begin = start(json!({"rollout": "inference_model", "to": "claude-sonnet-4-6", "stages": [5, 25, 100]}));
+    let change = world.act(&begin);
+    assert_eq!(fallthrough(&world), [(0, 95_000), (2, 5_000)]);
+    assert!(change.answer.sentences.iter().any(|s| s.contains("part of the rollout now")), "{:#?}", change.answer);
+    match change.evidence.as_slice() {
+        [EvidenceNote::Watch(watch), EvidenceNote::Stratum { stratum, .. }] => {
+            assert_eq!((watch.control, watch.new, stratum.share, stratum.epoch.0), (0, 2, 5_000, 1));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.refusal(&begin), "rollout_running");
+    // The file that has not changed leaves the rollout alone, and so does an edit of an earlier rule.
+    assert!(world.apply(DESIGN).is_empty());
+    let change = world.apply(&DESIGN.replace("internal", "staff"));
+    assert!(matches!(change.evidence.as_slice(), [EvidenceNote::Stratum { stratum, .. }] if stratum.epoch.0 == 2));
+    assert_eq!(fallthrough(&world), [(0, 95_000), (2, 5_000)]);
+    // Its own split is refused.
+    let split = Command::SetSplit {
+        place: production(),
+        flag: key("inference_model"),
+        rule: None,
+        weights: vec![("claude-3-haiku".to_owned(), 100.0)],
+        reason: None,
+    };
+    assert_eq!(world.refusal(&split), "split_owned_by_rollout");
+    assert_eq!(world.refusal(&applying(&DESIGN.replace("claude-3-haiku", "gpt"))), "split_owned_by_rollout");
+    // A kill holds it; restoring leaves it held; aborting gives everyone control.
+    let flag = key("inference_model");
+    world.act(&Command::Kill { place: production(), flag: flag.clone(), to: None, reason: None });
+    assert_eq!(world.catalogue.active_rollout(&production(), &flag).unwrap().phase.word(), "held");
+    world.act(&Command::Restore { place: production(), flag: flag.clone(), reason: None });
+    world.act(&act(RolloutAction::Resume));
+    let change = world.act(&act(RolloutAction::Abort));
+    assert_eq!(fallthrough(&world), [(0, 100_000)]);
+    assert!(matches!(change.evidence.as_slice(), [EvidenceNote::Finished(_)]));
+    assert!(world.catalogue.active_rollout(&production(), &flag).is_none());
+    // The next one is another rollout with a later epoch and the same salt.
+    world.act(&begin);
+    assert_eq!(world.catalogue.active_rollout(&production(), &flag).unwrap().id.number, 2);
+    let change = world.act(&Command::HoldAll { place: production(), reason: None });
+    assert!(change.answer.sentences.last().unwrap().contains("One rollout"), "{:?}", change.answer.sentences);
+}
+
+#[test]
+fn a_rollout_waits_for_its_window() {
+    use ensign_control::catalogue::{Record, RecordKind, Window};
+    let mut world = World::new();
+    world.apply(DESIGN);
+    let window = Window { from: NOW, until: Timestamp(NOW.0 + 3_600_000_000), every_days: Some(7), reason: None };
+    let body = serde_json::to_value(&window).unwrap();
+    let record =
+        Record { project: Some(key("default")), environment: None, kind: RecordKind::Window, key: "night".to_owned(), body };
+    world.act(&Command::PutRecord { record, reason: None });
+    world.act(&start(json!({"rollout": "inference_model", "to": "claude-sonnet-4-6"})));
+    assert_eq!(fallthrough(&world), [(0, 100_000)]);
+    let rollout = world.catalogue.active_rollout(&production(), &key("inference_model")).unwrap();
+    let tick =
+        Command::RolloutTick { rollout: rollout.id, evidence: None, log: None, method: "test".to_owned() };
+    assert!(world.act(&tick).is_empty());
+    world.now = window.until;
+    world.act(&tick);
+    assert_eq!(fallthrough(&world), [(0, 99_000), (2, 1_000)]);
+    let (catalogue, problems) = Catalogue::load(Vec::new());
+    assert!(catalogue.active_rollouts().is_empty() && problems.is_empty());
+}

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::ids::{Key, Place, Timestamp};
+use crate::evidence::BlockLog;
+use crate::evidence::report::Evidence;
+use crate::ids::{Key, Place, RolloutId, Timestamp};
 
 /// Who asks. Whether they may is decided before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +199,44 @@ pub enum Command {
         /// Why.
         reason: Option<String>,
     },
+    /// Starts a rollout.
+    RolloutStart {
+        /// Where.
+        place: Place,
+        /// A rollout document.
+        document: Json,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A person's word to the rollout of a flag.
+    Rollout {
+        /// Where.
+        place: Place,
+        /// Which flag.
+        flag: Key,
+        /// What.
+        action: super::RolloutAction,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Holds every rollout of an environment.
+    HoldAll {
+        /// Where.
+        place: Place,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A guard's look at a rollout. Nothing to do is an empty change.
+    RolloutTick {
+        /// Which.
+        rollout: RolloutId,
+        /// The evidence; none: only time is looked at.
+        evidence: Option<Box<Evidence>>,
+        /// The block log that the evidence was read from, for the receipt.
+        log: Option<Box<BlockLog>>,
+        /// The version of the statistical methods.
+        method: String,
+    },
     /// Creates or replaces something that is stored as it stands: a webhook, a window, an API key's metadata.
     PutRecord {
         /// What and where.
@@ -233,16 +273,22 @@ impl Command {
             | Self::Unretire { reason, .. }
             | Self::RestoreRevision { reason, .. }
             | Self::SetSplit { reason, .. }
+            | Self::RolloutStart { reason, .. }
+            | Self::Rollout { reason, .. }
+            | Self::HoldAll { reason, .. }
             | Self::PutRecord { reason, .. }
             | Self::RemoveRecord { reason, .. } => reason.as_deref(),
             Self::AddPin { pin, .. } => pin.get("reason").and_then(Json::as_str),
-            Self::CreateProject { .. } | Self::CreateEnvironment { .. } | Self::ExpirePin { .. } => None,
+            Self::CreateProject { .. }
+            | Self::CreateEnvironment { .. }
+            | Self::ExpirePin { .. }
+            | Self::RolloutTick { .. } => None,
         }
     }
 
     /// Whether the clock gives the command; people give the others.
     pub fn scheduled(&self) -> bool {
-        matches!(self, Self::ExpirePin { .. })
+        matches!(self, Self::ExpirePin { .. } | Self::RolloutTick { .. })
     }
 }
 

@@ -129,6 +129,10 @@ impl<'a> Draft<'a> {
         self.change.notices.push(Notice { event: event.to_owned(), scope, key, body });
     }
 
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.change.notices.push(notice);
+    }
+
     pub(super) fn evidence(&mut self, note: EvidenceNote) {
         self.change.evidence.push(note);
     }

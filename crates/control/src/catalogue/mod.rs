@@ -36,6 +36,7 @@ pub use export::{Export, ExportFormat};
 pub use history::{HistoryEntry, HistoryRecord, history};
 pub use query::{FlagView, UseCaseView};
 pub use record::{ApiKey, KeyScope, Record, RecordKind, Window};
+pub use rollouts::RolloutAction;
 
 use crate::document::Problem;
 use crate::ids::{Key, Place, Timestamp};
@@ -136,6 +137,12 @@ impl Catalogue {
             }
             Command::SetSplit { place, flag, rule, weights, .. } => {
                 flags::set_split(&mut draft, place, flag, rule.as_deref(), weights)?;
+            }
+            Command::RolloutStart { place, document, .. } => rollouts::start(&mut draft, place, document)?,
+            Command::Rollout { place, flag, action, .. } => rollouts::act(&mut draft, place, flag, *action)?,
+            Command::HoldAll { place, .. } => rollouts::hold_all(&mut draft, place)?,
+            Command::RolloutTick { rollout, evidence, log, method } => {
+                rollouts::tick(&mut draft, rollout, evidence.as_deref(), log.as_deref(), method)?;
             }
             Command::PutRecord { record, .. } => setup::put_record(&mut draft, record)?,
             Command::RemoveRecord { project, environment, kind, key, .. } => {
