@@ -8,6 +8,7 @@ pub mod document;
 pub mod event;
 pub mod evidence;
 pub mod ids;
+pub mod lint;
 pub mod metric;
 pub mod receipt;
 pub mod rollout;
