@@ -86,7 +86,7 @@ pub(crate) fn of(command: &Command, target: &Target) -> Result<Option<Call>, Str
         ),
         Command::Receipts(Receipts::Show { flag, number }) => {
             let number = number.map_or_else(|| "last".to_owned(), |it| it.to_string());
-            get(at(&format!("/rollouts/{}/receipts/{number}", segment(flag))), Show::Raw)
+            get(at(&format!("/rollouts/{}/receipts/{number}", segment(flag))), Show::Exact)
         }
         Command::Audit(audit) => of_audit(audit, target),
         Command::Keys(keys) => of_keys(keys, target),
@@ -273,13 +273,13 @@ fn of_metric(metric: &Metric, at: &impl Fn(&str) -> String) -> Call {
 
 fn of_use_case(use_case: &UseCase, at: &impl Fn(&str) -> String) -> Call {
     match use_case {
-        UseCase::List => get(at("/use-cases"), Show::Table(&["key", "owner", "flags", "timeout"])),
+        UseCase::List => get(at("/use-cases"), Show::Table(&["key", "owner", "flags", "request_timeout"])),
         UseCase::Set { use_case, owner, flags, timeout } => {
             let what = body([
                 ("use_case", json!(use_case)),
                 ("owner", json!(owner)),
                 ("flags", json!(flags)),
-                ("timeout", json!(timeout)),
+                ("request_timeout", json!(timeout)),
             ]);
             post(at("/use-cases"), what, Show::Sentences)
         }

@@ -3,9 +3,14 @@
 mod args;
 mod call;
 mod client;
+mod demo;
 mod files;
+mod local;
+mod receipts;
+mod serve;
 mod settings;
 mod show;
+mod watch;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,7 +19,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 use serde_json::{Value, json};
 
-use crate::args::{Cli, Command};
+use crate::args::{Backup, Cli, Command, Receipts, Rollout};
 use crate::client::{Client, Failed};
 use crate::settings::Env;
 use crate::show::Show;
@@ -49,11 +54,54 @@ async fn run(cli: &Cli, env: &Env) -> End {
             clap_complete::generate(*shell, &mut Cli::command(), "ensign", &mut std::io::stdout());
             End::Done
         }
+        Command::Reference => {
+            print(&local::reference());
+            End::Done
+        }
+        Command::Serve(serve) => serve::run(serve, env, cli.target.json).await,
+        Command::Demo(demo) => demo::run(demo, cli.target.json).await,
+        Command::Receipts(Receipts::Verify { what }) => receipts::verify(cli, env, what).await,
+        Command::Backup(Backup::Restore { from, data }) => local::restore(from, data, cli.target.json),
+        Command::Rollout(Rollout::Watch(named)) => watched(cli, env, &named.flag).await,
         command => match call::of(command, &cli.target) {
             Ok(Some(call)) => remote(cli, env, &call).await,
             Ok(None) => End::Usage,
             Err(why) => fail(cli.target.json, &why, End::Usage),
         },
+    }
+}
+
+/// Follows a rollout until it is over.
+async fn watched(cli: &Cli, env: &Env, flag: &str) -> End {
+    let json = cli.target.json;
+    let client = match settings::server(&cli.target, env).and_then(Client::new) {
+        Ok(client) => client,
+        Err(why) => return fail(json, &why, End::Refused),
+    };
+    let path = format!(
+        "/api/v1/projects/{}/environments/{}/rollouts/{}",
+        call::segment(&cli.target.project),
+        call::segment(&cli.target.environment),
+        call::segment(flag)
+    );
+    match watch::follow(&client, &path, watch::Style::of(json, false), "").await {
+        Ok(_) => End::Done,
+        Err(failed) => failure(json, failed),
+    }
+}
+
+/// Says why there is no answer.
+fn failure(json: bool, failed: Failed) -> End {
+    match failed {
+        Failed::Broken(why) => fail(json, &why, End::Refused),
+        Failed::Refused(problem) if json => {
+            print(&(problem.to_string() + "\n"));
+            End::Refused
+        }
+        Failed::Refused(problem) => {
+            eprint!("{}", show::problem(&problem));
+            End::Refused
+        }
     }
 }
 
@@ -65,15 +113,7 @@ async fn remote(cli: &Cli, env: &Env, call: &call::Call) -> End {
     };
     match client.send(call.method, &call.path, call.body.as_ref()).await {
         Ok(answer) => show_answer(cli.target.json, &call.show, &answer),
-        Err(Failed::Broken(why)) => fail(cli.target.json, &why, End::Refused),
-        Err(Failed::Refused(problem)) => {
-            if cli.target.json {
-                print(&(problem.to_string() + "\n"));
-            } else {
-                eprint!("{}", show::problem(&problem));
-            }
-            End::Refused
-        }
+        Err(failed) => failure(cli.target.json, failed),
     }
 }
 

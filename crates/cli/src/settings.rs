@@ -12,6 +12,8 @@ pub(crate) struct Env {
     pub(crate) url: Option<String>,
     pub(crate) token: Option<String>,
     pub(crate) data: Option<PathBuf>,
+    /// The data-encryption key in hexadecimal, where it does not lie in the data folder.
+    pub(crate) secret: Option<String>,
     pub(crate) xdg_data_home: Option<PathBuf>,
     pub(crate) home: Option<PathBuf>,
 }
@@ -26,6 +28,7 @@ impl Env {
             url: text("ENSIGN_URL"),
             token: text("ENSIGN_TOKEN"),
             data: path("ENSIGN_DATA"),
+            secret: text("ENSIGN_SECRET_KEY"),
             xdg_data_home: path("XDG_DATA_HOME"),
             home: path("HOME"),
         }
@@ -42,6 +45,22 @@ impl Env {
             (None, None) => PathBuf::from("ensign-data"),
         }
     }
+}
+
+/// Reads a key of 32 bytes in hexadecimal; the text itself is never repeated.
+pub(crate) fn key(text: &str) -> Result<[u8; 32], String> {
+    let wrong =
+        || "ENSIGN_SECRET_KEY must be 64 hexadecimal digits; `openssl rand -hex 32` makes one".to_owned();
+    let digits = text.trim().as_bytes();
+    let mut key = [0; 32];
+    if digits.len() != 64 {
+        return Err(wrong());
+    }
+    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+    }
+    Ok(key)
 }
 
 /// A server to talk to.

@@ -29,6 +29,8 @@ pub(crate) enum Show {
     Text,
     /// JSON, indented.
     Raw,
+    /// JSON as it came, to the byte: a receipt is verified as text.
+    Exact,
 }
 
 /// Lays an answer out for a person.
@@ -45,6 +47,7 @@ pub(crate) fn render(show: &Show, answer: &Value) -> String {
         },
         Show::History => history(answer),
         Show::Raw => pretty(answer),
+        Show::Exact => answer.to_string() + "\n",
     }
 }
 

@@ -86,7 +86,9 @@ impl Service {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let start = now_millis();
         let context = json!({"context": {"targetingKey": format!("user-{user}"), "request": request}});
-        let Some(served) = self.post("/ofrep/v1/evaluate/flags/inference_model", &context).await else { return };
+        let Some(served) = self.post("/ofrep/v1/evaluate/flags/inference_model", &context).await else {
+            return;
+        };
         let Some(name) = served["value"].as_str() else { return };
         let answer = model::named(name).answer(n);
         tokio::time::sleep(Duration::from_micros((answer.millis * 1_000.0) as u64)).await;
@@ -126,7 +128,8 @@ impl Service {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Option<Value> {
-        let sent = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.key).json(body).send().await;
+        let sent =
+            self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.key).json(body).send().await;
         let answer = match sent {
             Ok(answer) if answer.status().is_success() => answer.json().await.ok(),
             Ok(_) | Err(_) => None,
