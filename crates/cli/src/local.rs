@@ -5,16 +5,62 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::CommandFactory as _;
+use ensign_control::catalogue::Source;
+use ensign_control::lint::{self, Finding, Severity};
 use ensign_store::{Micros, backup};
+use serde_json::json;
 
-use crate::args::Cli;
-use crate::{End, fail, print};
+use crate::args::{Cli, Lint};
+use crate::{End, fail, files, print};
+
+/// Checks files and shows every finding.
+pub(crate) fn lint(lint: &Lint, json: bool) -> End {
+    let files = match files::read(&lint.paths) {
+        Ok(files) => files,
+        Err(why) => return fail(json, &why, End::Usage),
+    };
+    let count = files.len();
+    let sources: Vec<Source> =
+        files.into_iter().map(|file| Source { name: file.name, text: file.text.into_bytes() }).collect();
+    let findings = lint::lint(&sources, ensign_server::Clock::system().now());
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let warnings = findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
+    if json {
+        print(&format!("{}\n", json!({"files": count, "errors": errors, "findings": findings})));
+    } else {
+        print(&format!("{count} files: {errors} errors, {warnings} warnings.\n"));
+        for finding in &findings {
+            print(&line(finding));
+        }
+    }
+    if errors > 0 || (lint.strict && warnings > 0) { End::Refused } else { End::Done }
+}
+
+/// `file:line:column: severity: sentence [code]`, as editors and CI systems read it, with the hint below.
+fn line(finding: &Finding) -> String {
+    let mut out = finding.source.clone().unwrap_or_default();
+    if let Some(mark) = finding.mark {
+        let _ = write!(out, ":{}:{}", mark.line, mark.column);
+    } else if !finding.pointer.is_empty() {
+        let _ = write!(out, ": {}", finding.pointer);
+    }
+    let severity = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    };
+    let _ = writeln!(out, ": {severity}: {} [{}]", finding.sentence, finding.code);
+    if let Some(hint) = &finding.hint {
+        let _ = writeln!(out, "  {hint}");
+    }
+    out
+}
 
 /// Makes a new data folder from a backup.
 pub(crate) fn restore(from: &Path, data: &Path, json: bool) -> End {
     let now = ensign_server::Clock::system().now();
     match backup::restore(from, data, Micros(now.0), "cli") {
-        Ok(()) if json => print(&format!("{}\n", serde_json::json!({"restored": data}))),
+        Ok(()) if json => print(&format!("{}\n", json!({"restored": data}))),
         Ok(()) => print(&format!(
             "Restored into {0}. Revisions continue a million above the copy's.\nNext: ensign serve --data {0}\n",
             data.display()

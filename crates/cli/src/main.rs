@@ -58,6 +58,7 @@ async fn run(cli: &Cli, env: &Env) -> End {
             print(&local::reference());
             End::Done
         }
+        Command::Lint(lint) => local::lint(lint, cli.target.json),
         Command::Serve(serve) => serve::run(serve, env, cli.target.json).await,
         Command::Demo(demo) => demo::run(demo, cli.target.json).await,
         Command::Receipts(Receipts::Verify { what }) => receipts::verify(cli, env, what).await,

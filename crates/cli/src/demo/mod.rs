@@ -104,11 +104,12 @@ impl Stage {
 
     /// Starts a rollout to `model` and follows it to its end.
     async fn roll_out(&self, model: &model::Model, title: &str) -> Result<Value, Failed> {
+        let stage = |percentage: u8| json!({"percentage": percentage, "min_duration": "4s"});
         let spec = json!({"spec": {
             "rollout": "inference_model",
             "to": model.name,
             "from": model::CONTROL.name,
-            "stages": [5, 25, 50, 100].map(|percentage| json!({"percentage": percentage, "min_duration": "4s"})),
+            "stages": [stage(5), stage(25), stage(50), stage(100)],
             "guardrails": ["error_rate<=1.5x@0.5", "latency_p95<=1.3x", "answer_score>=-0.05"],
             "soak": {"duration": "5s"},
             "report_lag": "200ms",
@@ -154,6 +155,6 @@ impl Stage {
         if !ended(bad, "rolled_back") || !ended(good, "completed") {
             return Err(Failed::Broken("the rollouts did not end as they should have".into()));
         }
-        verified.map_err(|why| Failed::Broken(format!("the receipt does not verify: {why}")))
+        verified.map(drop).map_err(|why| Failed::Broken(format!("the receipt does not verify: {why}")))
     }
 }
