@@ -3,4 +3,5 @@
 //! Modules know nothing of each other and nothing of sockets. Absent on purpose: any rule about targeting,
 //! bucketing or rollouts; a module decodes, names what it could not carry, and encodes.
 
+pub mod events;
 pub mod problem;

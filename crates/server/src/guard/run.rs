@@ -55,6 +55,8 @@ pub trait Charge: Send + Sync + 'static {
 pub struct Tuning {
     /// The shortest time between two looks.
     pub busy: Duration,
+    /// The longest time between two looks while requests of the last minutes settle.
+    pub settling: Duration,
     /// The longest time between two looks.
     pub idle: Duration,
     /// How long a lease is held without renewal.
@@ -63,7 +65,12 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { busy: Duration::from_millis(100), idle: Duration::from_secs(1), lease: Span::seconds(10) }
+        Self {
+            busy: Duration::from_millis(100),
+            settling: Duration::from_millis(250),
+            idle: Duration::from_secs(1),
+            lease: Span::seconds(10),
+        }
     }
 }
 
@@ -84,6 +91,9 @@ impl fmt::Debug for Guard {
         write!(f, "Guard({})", self.holder)
     }
 }
+
+/// How long after an event requests may still settle, at the usual timeouts.
+const LIVELY: Span = Span::seconds(120);
 
 /// A lease in hand: its fence, and until when it need not be renewed.
 type Held = BTreeMap<RolloutId, (FenceCheck, Timestamp)>;
@@ -129,11 +139,15 @@ impl Guard {
     /// Looks until `stop`, then gives its leases back. Run it once, as a task.
     pub async fn run(&self, stop: &CancellationToken) {
         let mut held = Held::new();
+        let mut lively = Timestamp(i64::MIN);
         loop {
-            let evidence = tokio::time::timeout(self.tuning.idle, self.pipeline.evidence_came());
+            // Requests that arrived lately come of age between events: their blocks should not wait for a second.
+            let now = self.charge.now();
+            let wait = if now < lively { self.tuning.settling } else { self.tuning.idle };
             tokio::select! {
                 () = stop.cancelled() => break,
-                _ = evidence => {}
+                () = self.pipeline.evidence_came() => lively = now + LIVELY,
+                () = tokio::time::sleep(wait) => {}
             }
             self.look(&mut held).await;
             tokio::select! {

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use ensign_control::event::Served;
-use ensign_control::ids::{AllocationId, Epoch, FlagId, Key, Place, Span, Unit};
+use ensign_control::ids::{AllocationId, Epoch, Fingerprint, FlagId, Key, Place, Span, Unit};
 use ensign_control::metric::Metric;
 use ensign_control::token::{TokenKey, unit_hash, use_case_hash};
 use ensign_eval::model;
 use rustc_hash::FxHashMap;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 /// The keys of one environment.
 #[derive(Clone, Debug)]
@@ -129,6 +129,18 @@ impl PlaceBook {
     #[must_use]
     pub fn unit(&self, kind: &str, key: &str) -> Unit {
         unit_hash(self.keys.unit, &self.place, kind, key)
+    }
+
+    /// The hash that stands for an event's id or a sender.
+    #[must_use]
+    pub fn fingerprint(&self, id: &str) -> Fingerprint {
+        Fingerprint(xxh3_128_with_seed(id.as_bytes(), self.seed))
+    }
+
+    /// The hash that stands for a request, in events and in tokens.
+    #[must_use]
+    pub fn request(&self, id: &str) -> Fingerprint {
+        Fingerprint(xxh3_128_with_seed(id.as_bytes(), self.seed ^ 1))
     }
 
     /// Whether the flag and the variant exist and the epoch has been served.

@@ -9,7 +9,10 @@ mod book;
 mod checkpoint;
 mod fold;
 mod pipeline;
+mod receive;
+mod resolve;
 
 pub use book::{BookKeys, FlagBook, PlaceBook, UseCaseBook, unit_word};
 pub use fold::Look;
+pub use receive::routes;
 pub use pipeline::{OpenError, Pipeline, Settings, Status, Taken, Unavailable};
