@@ -129,7 +129,7 @@ fn main() {
         }
     }
     println!("\nmedian nanoseconds per evaluation, and how many times faster than the fastest other\n");
-    println!("{:<28}{}", "", CASES.map(|(_, n)| format!("{n:>14}")).repeat(2).concat());
+    println!("{:<28}{}", "", CASES.map(|(_, n)| format!("{n:>14}")).concat().repeat(SIZES.len()));
     println!("{:<28}{}", "flags", SIZES.map(|n| format!("{n:>14}").repeat(3)).concat());
     let groups: Vec<String> =
         SIZES.iter().flat_map(|count| CASES.iter().map(move |(_, name)| format!("{name}-{count}"))).collect();

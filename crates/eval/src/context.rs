@@ -151,11 +151,26 @@ impl Context for Pairs<'_> {
         if !kind.is_user {
             return None;
         }
-        self.attributes.iter().find(|(known, _)| *known == name.name).map(|(_, value)| *value)
+        self.attributes.iter().find(|(known, _)| same_name(known, name.name)).map(|(_, value)| *value)
     }
 
     fn any_kind(&self, test: &mut dyn FnMut(&str) -> bool) -> bool {
         test(USER)
+    }
+}
+
+/// Equality of names, which are mostly short: up to eight bytes without a call.
+#[inline(always)]
+fn same_name(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.first_chunk::<4>(), b.first_chunk::<4>(), a.last_chunk::<4>(), b.last_chunk::<4>()) {
+        (Some(a_head), Some(b_head), Some(a_tail), Some(b_tail)) if a.len() <= 8 => {
+            a_head == b_head && a_tail == b_tail
+        }
+        _ => a == b,
     }
 }
 

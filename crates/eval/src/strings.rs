@@ -64,13 +64,10 @@ impl StringSet {
         Self { short, long }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn contains(&self, s: &str) -> bool {
         if s.len() > SHORT {
-            return match &self.long {
-                Longs::Linear(list) => list.iter().any(|l| **l == *s),
-                Longs::Hashed(set) => set.contains(s),
-            };
+            return self.contains_long(s);
         }
         match &self.short {
             Shorts::Linear(list) => list.contains(&pack(s.as_bytes())),
@@ -86,6 +83,14 @@ impl StringSet {
                     }
                 }
             }
+        }
+    }
+
+    #[inline(never)]
+    fn contains_long(&self, s: &str) -> bool {
+        match &self.long {
+            Longs::Linear(list) => list.iter().any(|l| **l == *s),
+            Longs::Hashed(set) => set.contains(s),
         }
     }
 
@@ -120,8 +125,8 @@ fn place(packed: u128, shift: u32) -> usize {
 
 /// At most 15 bytes as one number: the bytes from the bottom up, and one more than the length on top, so that
 /// no string is zero and no two strings are the same.
-#[inline]
-fn pack(bytes: &[u8]) -> u128 {
+#[inline(always)]
+pub(crate) fn pack(bytes: &[u8]) -> u128 {
     let len = bytes.len();
     let (low, high) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
         (Some(head), Some(tail)) if len > 8 => {
@@ -133,7 +138,7 @@ fn pack(bytes: &[u8]) -> u128 {
     u128::from(low) | (u128::from(high) << 64) | ((len as u128 + 1) << 120)
 }
 
-#[inline]
+#[inline(always)]
 fn pack_under_eight(bytes: &[u8]) -> u64 {
     let len = bytes.len();
     if let (Some(head), Some(tail)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {

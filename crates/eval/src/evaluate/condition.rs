@@ -200,8 +200,22 @@ impl<'r, C: Context> Scope<'r, '_, C> {
     }
 
     /// The attribute; `None` if the context lacks it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lookup<'a>(&'a self, kind: &'a Kind, path: &Path) -> Result<Option<Attr<'a>>, Malformed> {
+        match &path.top {
+            Top::Named(id, name) if path.rest.is_empty() => {
+                Ok(self.context.attribute(kind.as_ref(), name_ref(*id, name)))
+            }
+            Top::Key if path.rest.is_empty() => Ok(self.context.key(kind.as_ref()).map(Attr::Str)),
+            Top::Key | Top::Kind | Top::Anonymous(..) | Top::Named(..) | Top::Malformed => {
+                self.lookup_rarely(kind, path)
+            }
+        }
+    }
+
+    /// Nested and built-in attributes, kept out of the way of plain ones.
+    #[inline(never)]
+    fn lookup_rarely<'a>(&'a self, kind: &'a Kind, path: &Path) -> Result<Option<Attr<'a>>, Malformed> {
         let kind = kind.as_ref();
         let top = match &path.top {
             Top::Named(id, name) => self.context.attribute(kind, name_ref(*id, name)),
@@ -213,7 +227,7 @@ impl<'r, C: Context> Scope<'r, '_, C> {
             },
             Top::Malformed => return Err(Malformed),
         };
-        if path.rest.is_empty() { Ok(top) } else { Ok(top.and_then(|top| nested(top, &path.rest))) }
+        Ok(top.and_then(|top| nested(top, &path.rest)))
     }
 }
 
@@ -226,8 +240,16 @@ fn nested<'a>(top: Attr<'a>, rest: &[Box<str>]) -> Option<Attr<'a>> {
 
 impl Test {
     /// Whether it holds for the attribute or, in an array, for any element.
-    #[inline]
+    #[inline(always)]
     fn holds_for(&self, attr: Attr<'_>) -> bool {
+        match (self, attr) {
+            (Test::InStrings(set), Attr::Str(s)) => set.contains(s),
+            (test, attr) => test.holds_for_any(attr),
+        }
+    }
+
+    #[inline(never)]
+    fn holds_for_any(&self, attr: Attr<'_>) -> bool {
         match attr {
             Attr::List(list) => list.iter().any(|element| match Attr::from_json(element) {
                 Some(attr) => self.holds(attr),
@@ -239,7 +261,6 @@ impl Test {
         }
     }
 
-    #[inline]
     fn holds(&self, attr: Attr<'_>) -> bool {
         match (self, attr) {
             (Test::InStrings(set), Attr::Str(s)) => set.contains(s),
@@ -248,8 +269,7 @@ impl Test {
         }
     }
 
-    /// Everything but equality with strings, kept out of the way of that.
-    #[inline(never)]
+    /// Everything but equality with strings.
     fn holds_rarely(&self, attr: Attr<'_>) -> bool {
         match (self, attr) {
             (Test::In(literals), attr) => literals.hold(attr),
