@@ -11,6 +11,7 @@ use crate::ids::{RolloutId, Span, Timestamp};
 mod command;
 mod decide;
 mod fields;
+mod finish;
 mod guardrail;
 mod guards;
 mod judge;
@@ -18,6 +19,7 @@ mod notice;
 mod number;
 mod phase;
 mod plan;
+mod predict;
 mod render;
 mod resolve;
 mod sentence;
@@ -26,11 +28,15 @@ mod view;
 
 pub use command::{Command, Facts, Killed, Refusal, Who, Window};
 pub use decide::{Decision, Draft, SplitChange, Step};
+pub use finish::file_edit;
 pub use guardrail::{parse_guardrail, parse_span};
 pub use notice::{Notice, NoticeKind};
 pub use phase::{Approval, At, HoldCause, Phase, RollbackCause, StageAt};
 pub use plan::{
     Advance, Arm, GuardPlan, NumberUnit, OnMaxDuration, OnMismatch, OnMissing, Plan, Soak, Stage, WHOLE,
+};
+pub use predict::{
+    Expectation, GuardPrediction, Prediction, StagePrediction, Traffic, predict, render_prediction,
 };
 pub use render::{WIDTH, render, table};
 pub use resolve::{FlagFacts, VariantFact, resolve};

@@ -1,7 +1,11 @@
 //! What is said, as it is read.
 
+use ensign_control::evidence::Baseline;
 use ensign_control::ids::{Epoch, Span, Timestamp};
-use ensign_control::rollout::{Command, Facts, Notice, Step, Who, render, view};
+use ensign_control::rollout::{
+    Command, Facts, Notice, Phase, Step, Traffic, Who, file_edit, predict, render, render_prediction, view,
+};
+use serde_json::json;
 
 use crate::support::{START, document, healthy, rollout, with};
 
@@ -70,4 +74,32 @@ Data:
   - split as configured: 80 units on claude-sonnet-4-6, 1,520 on claude-3-haiku
 ";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn a_plan_says_how_long_each_verdict_takes() {
+    let plan = rollout(&document()).plan;
+    let known = Baseline { n: 100_000, mean: 0.01, sd: 0.1, quantiles: None, per_second: 20.0 };
+    let traffic = Traffic { per_second: Some(20.0), baselines: vec![Some(known)] };
+    let prediction = predict(&plan, &traffic);
+    let at_5 = &prediction.stages[1].guards[0];
+    let five_times = at_5.harm.iter().find(|harm| harm.of == "5×").unwrap().samples.unwrap();
+    assert!((100..400).contains(&five_times), "{five_times}");
+    assert!(prediction.earliest.is_some() && prediction.stages[2].guards[0].proof.is_some());
+    let text = render_prediction(&plan, &prediction);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let nothing = predict(&plan, &Traffic::default());
+    assert_eq!((nothing.earliest, nothing.notes.len()), (None, 2));
+}
+
+#[test]
+fn a_finished_rollout_prints_its_edit() {
+    let mut done = rollout(&document());
+    assert_eq!(file_edit(&done, &json!("a"), &json!("b")), None);
+    done.phase = Phase::Completed { at: START };
+    let edit = file_edit(&done, &json!("claude-3-haiku"), &json!("claude-sonnet-4-6")).unwrap();
+    assert!(
+        edit.contains("-  \"default\": \"claude-3-haiku\"\n+  \"default\": \"claude-sonnet-4-6\""),
+        "{edit}"
+    );
 }
