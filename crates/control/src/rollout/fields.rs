@@ -198,7 +198,7 @@ impl<'a> Fields<'a> {
             match value {
                 Value::String(text) => match parse_guardrail(text, &at) {
                     Ok(guard) => guards.push(guard),
-                    Err(problem) => self.problems.push(problem),
+                    Err(problem) => self.problems.push(*problem),
                 },
                 Value::Object(object) => {
                     guards.extend(Fields::new(object, &at, GUARD_KEYS, self.problems).guard());
@@ -251,7 +251,7 @@ impl<'a> Fields<'a> {
                 match parse_guardrail(&format!("margin{limit}"), &format!("{}/margin", self.at)) {
                     Ok(guard) => guard.margin,
                     Err(problem) => {
-                        self.problems.push(problem);
+                        self.problems.push(*problem);
                         None
                     }
                 }

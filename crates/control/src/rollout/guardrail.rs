@@ -46,14 +46,18 @@ impl<'a> Reader<'a> {
         &rest[..end]
     }
 
-    fn problem<T>(&self, pos: usize, what: &str) -> Result<T, Problem> {
+    fn problem<T>(&self, pos: usize, what: &str) -> Result<T, Box<Problem>> {
         let column = self.text[..pos].chars().count() + 1;
-        Err(Problem::new("bad_guardrail", self.at, format!("'{}', character {column}: {what}", self.text)))
+        Err(Box::new(Problem::new(
+            "bad_guardrail",
+            self.at,
+            format!("'{}', character {column}: {what}", self.text),
+        )))
     }
 }
 
 /// Reads the short form; `at` is where it stands in its document.
-pub fn parse_guardrail(text: &str, at: &str) -> Result<GuardSpec, Problem> {
+pub fn parse_guardrail(text: &str, at: &str) -> Result<GuardSpec, Box<Problem>> {
     let mut reader = Reader { text, pos: 0, at };
     reader.spaces();
     let metric = reader.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')).to_owned();
@@ -96,7 +100,7 @@ pub(super) fn on_harm(word: &str) -> Option<OnHarm> {
     }
 }
 
-fn limit(reader: &mut Reader<'_>) -> Result<Option<MarginSpec>, Problem> {
+fn limit(reader: &mut Reader<'_>) -> Result<Option<MarginSpec>, Box<Problem>> {
     reader.spaces();
     let from = reader.pos;
     let at_least = if reader.take("<=") || reader.take("≤") {
@@ -113,7 +117,7 @@ fn limit(reader: &mut Reader<'_>) -> Result<Option<MarginSpec>, Problem> {
 }
 
 /// The amount behind `<=` or `>=`.
-fn amount(reader: &mut Reader<'_>, at_least: bool) -> Result<MarginSpec, Problem> {
+fn amount(reader: &mut Reader<'_>, at_least: bool) -> Result<MarginSpec, Box<Problem>> {
     let from = reader.pos;
     let sign = if reader.take("+") {
         Some('+')
@@ -174,7 +178,7 @@ pub(super) fn tidy(value: f64) -> f64 {
 pub fn parse_span(text: &str) -> Option<Span> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<f64>() {
-        return (seconds >= 0.0 && seconds < 1e10).then(|| Span((seconds * 1e6) as i64));
+        return (0.0..1e10).contains(&seconds).then_some(Span((seconds * 1e6) as i64));
     }
     let mut rest = text;
     let mut total = 0.0;

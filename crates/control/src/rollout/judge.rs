@@ -248,5 +248,5 @@ pub(super) fn proof(plan: &Plan, stage: usize, evidence: &Evidence, guard: usize
         return Some(0.0);
     }
     let have = seen.max_log_e_safe.get(index).copied().unwrap_or(0.0);
-    Some((have / -plan.beta.ln()).max(0.0))
+    Some((have / -libm::log(plan.beta)).max(0.0))
 }

@@ -10,6 +10,8 @@ use crate::evidence::watch::{Margin, Settle};
 use crate::ids::Span;
 use crate::metric::{Better, Builtin, MetricRef, Shape, Statistic};
 use ensign_stats::predict::{mean_samples, rate_harm_samples, rate_safe_samples};
+use ensign_stats::special::normal_quantile;
+use ensign_stats::{e_value, log_normal_cdf};
 
 use super::render::wrap;
 use super::resolve::spends;
@@ -238,15 +240,11 @@ fn proof_samples(
 }
 
 /// The share of values above `times` their own p-quantile, as if they were lognormal between their p50 and p95.
-///
-/// The normal tail is read from its logistic approximation, 0.01 off at most: enough for a plan.
 fn exceedance(known: &Baseline, p: f64, times: f64) -> Option<f64> {
     let [p50, p95, _] = known.quantiles?;
-    let sigma = (p95 / p50).ln() / 1.645;
+    let sigma = libm::log(p95 / p50) / normal_quantile(0.95);
     let usable = sigma.is_finite() && sigma > 0.0 && times > 0.0;
-    let logistic = 1.702;
-    let z = (p / (1.0 - p)).ln() / logistic + times.ln() / sigma;
-    usable.then(|| 1.0 / (1.0 + (logistic * z).exp()))
+    usable.then(|| e_value(log_normal_cdf(-(normal_quantile(p) + libm::log(times) / sigma))))
 }
 
 /// The prediction as a text of 80 columns.

@@ -7,6 +7,8 @@ use crate::evidence::watch::{Margin, Randomised};
 use crate::ids::{Span, Timestamp};
 use crate::metric::Better;
 
+use ensign_stats::e_value;
+
 use super::judge::{self, Blocker};
 use super::{Approval, At, Facts, HoldCause, Phase, Plan, RollbackCause, Rollout, StageAt, Window, number};
 
@@ -83,7 +85,7 @@ fn harm(plan: &Plan, evidence: &Evidence, guards: &[usize]) -> String {
         let beyond = beyond(plan, first);
         format!("{words}, {beyond} (weighted evidence {weight}, needed {needed}), {after}{also}")
     } else {
-        let total = number::evidence(evidence.log_e_total.min(690.0).exp());
+        let total = number::evidence(e_value(evidence.log_e_total));
         let words = comparison(plan, evidence, first);
         format!(
             "the guardrails together prove harm (weighted evidence {total}, needed {needed}), most of it from {words}, {after}{also}"
@@ -193,7 +195,7 @@ pub(super) fn held(rollout: &Rollout, why: &HoldCause, evidence: Option<&Evidenc
         ),
         HoldCause::Doubt => {
             let total = evidence.map_or(0.0, |evidence| evidence.log_e_total);
-            let total = number::evidence(total.min(690.0).exp());
+            let total = number::evidence(e_value(total));
             let n = number::count(evidence.map_or(0, samples));
             format!(
                 "there are signs of harm, not proof (weighted evidence {total}, harm at {}; n = {n}). It goes on by itself when they fade.",

@@ -216,7 +216,7 @@ impl Spec {
         let flag =
             fields.required("rollout", "the key of the flag").and_then(|text| fields.key("rollout", &text));
         let to = fields.required("to", "the variant to move to");
-        let mut spec = Self::new(flag.clone().unwrap_or_else(nobody), to.clone().unwrap_or_default());
+        let mut spec = Self::new(flag.unwrap_or_else(nobody), to.unwrap_or_default());
         spec.from = fields.scalar("from");
         spec.rule = fields.scalar("rule");
         spec.stages = fields.stages();

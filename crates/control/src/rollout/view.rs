@@ -225,7 +225,7 @@ fn guard_view(
     };
     let sign = if guard.guard.better == Better::Lower { "≤" } else { "≥" };
     let limit = match guard.guard.margin {
-        Margin::Relative(by) if by == 0.0 => "any change".into(),
+        Margin::Relative(0.0) => "any change".into(),
         margin @ Margin::Relative(_) => {
             format!("{sign} {}", number::margin(guard.unit, guard.guard.better, margin))
         }

@@ -71,7 +71,7 @@ proptest! {
             prop_assert!(allowed.contains(&to), "only the plan's shares");
             prop_assert_eq!(step.split.map(|split| split.new_share), (from != to).then_some(to));
             if to > from {
-                let at = allowed.iter().position(|share| *share == from).unwrap();
+                let at = allowed.iter().position(|share| *share == from).expect("the test is written so");
                 prop_assert_eq!(to, allowed[at + 1], "one stage at a time");
                 prop_assert!(!look.closed, "windows");
                 let began = matches!(state.phase, Phase::Waiting { .. });
@@ -91,9 +91,9 @@ proptest! {
         let mut state = rollout(&document());
         let who = Who { by: "anna".into(), reason: None };
         let facts = Facts::default();
-        state = state.decide(&Command::Start(who), START, None, &facts).unwrap().unwrap().next;
+        state = state.decide(&Command::Start(who), START, None, &facts).expect("the test is written so").expect("the test is written so").next;
         let now = Timestamp(START.0 + seconds * 1_000_000);
-        if let Some(step) = state.decide(&Command::Tick, now, None, &facts).unwrap() {
+        if let Some(step) = state.decide(&Command::Tick, now, None, &facts).expect("the test is written so") {
             prop_assert_eq!(step.split, None);
         }
     }

@@ -13,12 +13,19 @@ fn rolled_back() -> (Evidence, String) {
     let state = rollout(&document());
     let facts = Facts { epoch: Some(Epoch(1)), ..Facts::default() };
     let start = Command::Start(Who { by: "anna".into(), reason: None });
-    let state = state.decide(&start, START, None, &facts).unwrap().unwrap().next;
+    let state = state
+        .decide(&start, START, None, &facts)
+        .expect("the test is written so")
+        .expect("the test is written so")
+        .next;
     let now = START + Span::seconds(70);
     let evidence = with(healthy(&state.plan, now, 50), "harm");
-    let step = state.decide(&Command::Tick, now, Some(&evidence), &facts).unwrap().unwrap();
+    let step = state
+        .decide(&Command::Tick, now, Some(&evidence), &facts)
+        .expect("the test is written so")
+        .expect("the test is written so");
     let log = BlockLog { bytes: vec![1, 2, 250], head: [7; 32] };
-    (evidence, Receipt::seal(&step.receipt.unwrap(), Some(&log), "1").to_json())
+    (evidence, Receipt::seal(&step.receipt.expect("the test is written so"), Some(&log), "1").to_json())
 }
 
 #[test]
@@ -28,7 +35,7 @@ fn a_receipt_is_recomputed() {
         assert_eq!(log.bytes, [1, 2, 250]);
         Ok(evidence.clone())
     });
-    assert_eq!(verified.unwrap().number, 1);
+    assert_eq!(verified.expect("the test is written so").number, 1);
     assert!(verify_with(&(text + "\n"), |_| Ok(evidence.clone())).is_ok());
 }
 
@@ -48,8 +55,9 @@ fn every_changed_byte_is_found() {
 fn other_evidence_is_named_to_the_last_bit() {
     let (mut evidence, text) = rolled_back();
     evidence.log_e_total = f64::from_bits(evidence.log_e_total.to_bits() + 1);
-    let mismatch = verify_with(&text, |_| Ok(evidence.clone())).unwrap_err();
+    let mismatch = verify_with(&text, |_| Ok(evidence.clone())).expect_err("the test is written so");
     assert!(mismatch.to_string().starts_with("The evidence differs at /log_e_total: recorded"), "{mismatch}");
-    let mismatch = verify_with(&text, |_| Err("the block log was changed".into())).unwrap_err();
+    let mismatch =
+        verify_with(&text, |_| Err("the block log was changed".into())).expect_err("the test is written so");
     assert_eq!(mismatch.to_string(), "the block log was changed.");
 }

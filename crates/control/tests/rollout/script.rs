@@ -27,9 +27,9 @@ fn said(step: &Step) -> String {
 /// and `killed` are facts; `blind` is a tick without evidence.
 fn play(mut rollout: Rollout, script: &str) -> Rollout {
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (left, expected) = line.split_once("->").unwrap();
-        let (time, words) = left.split_once(':').unwrap();
-        let now = START + parse_span(time).unwrap();
+        let (left, expected) = line.split_once("->").expect("the test is written so");
+        let (time, words) = left.split_once(':').expect("the test is written so");
+        let now = START + parse_span(time).expect("the test is written so");
         let who = Who { by: "anna".into(), reason: None };
         let mut facts = Facts { epoch: Some(Epoch(1)), ..Facts::default() };
         let mut evidence = Some(healthy(&rollout.plan, now, 0));
@@ -46,7 +46,7 @@ fn play(mut rollout: Rollout, script: &str) -> Rollout {
                 "killed" => facts.killed = Some(Killed { by: "anna".into(), at: now, reason: None }),
                 "blind" => evidence = None,
                 n if n.parse::<u64>().is_ok() => {
-                    evidence = Some(healthy(&rollout.plan, now, n.parse().unwrap()))
+                    evidence = Some(healthy(&rollout.plan, now, n.parse().expect("the test is written so")));
                 }
                 other => evidence = evidence.map(|seen| with(seen, other)),
             }
@@ -72,8 +72,12 @@ fn play(mut rollout: Rollout, script: &str) -> Rollout {
             );
             assert_eq!(step.receipt.is_some(), step.next.decisions == rollout.decisions + 1);
             assert!(!step.sentence.is_empty() && !step.sentence.contains("  "), "{}", step.sentence);
-            let json = serde_json::to_string(&step.next).unwrap();
-            assert_eq!(serde_json::from_str::<Rollout>(&json).unwrap(), step.next, "stored and read back");
+            let json = serde_json::to_string(&step.next).expect("the test is written so");
+            assert_eq!(
+                serde_json::from_str::<Rollout>(&json).expect("the test is written so"),
+                step.next,
+                "stored and read back"
+            );
             rollout = step.next;
         }
     }
@@ -86,9 +90,9 @@ fn check(script: &str) -> Rollout {
 }
 
 #[track_caller]
-fn check_with(changes: Value, script: &str) -> Rollout {
+fn check_with(changes: &Value, script: &str) -> Rollout {
     let mut document = document();
-    for (key, value) in changes.as_object().unwrap() {
+    for (key, value) in changes.as_object().expect("the test is written so") {
         document[key] = value.clone();
     }
     play(rollout(&document), script)
@@ -162,7 +166,7 @@ fn missing_data_never_advances() {
          36m: 400 -> advanced 5%",
     );
     check_with(
-        json!({"on_missing": "roll_back"}),
+        &json!({"on_missing": "roll_back"}),
         "0s: start -> started 1%\n 30m: 400 silent-new -> rolled back 0%",
     );
 }
@@ -184,11 +188,11 @@ fn data_that_cannot_be_trusted_holds_until_a_person_has_looked() {
          20m: 400 crossed -> held data_errors",
     );
     check_with(
-        json!({"on_ratio_mismatch": "warn"}),
+        &json!({"on_ratio_mismatch": "warn"}),
         "0s: start -> started 1%\n 11m: 400 mismatch -> advanced 5%",
     );
     check_with(
-        json!({"on_ratio_mismatch": "roll_back"}),
+        &json!({"on_ratio_mismatch": "roll_back"}),
         "0s: start -> started 1%\n 1m: 4 mismatch -> rolled back 0%",
     );
 }
@@ -203,18 +207,18 @@ fn the_maximum_duration_asks_a_person_unless_the_plan_says_otherwise() {
     ));
     check(&format!("{to_50} 6h: blind -> held max_duration"));
     let advance = json!({"on_max_duration": "advance"});
-    check_with(advance.clone(), &format!("{to_50} 6h: 9 -> held max_duration"));
-    check_with(advance.clone(), &format!("{to_50} 6h: blind -> held max_duration"));
-    check_with(advance, &format!("{to_50} 6h: closed 900 -> nothing\n 6h: 900 -> advanced 95%"));
+    check_with(&advance, &format!("{to_50} 6h: 9 -> held max_duration"));
+    check_with(&advance, &format!("{to_50} 6h: blind -> held max_duration"));
+    check_with(&advance, &format!("{to_50} 6h: closed 900 -> nothing\n 6h: 900 -> advanced 95%"));
     let back = json!({"on_max_duration": "roll_back"});
-    check_with(back.clone(), &format!("{to_50} 6h: 900 -> rolled back 0%"));
-    check_with(back, &format!("{to_50} 6h: blind -> held max_duration"));
+    check_with(&back, &format!("{to_50} 6h: 900 -> rolled back 0%"));
+    check_with(&back, &format!("{to_50} 6h: blind -> held max_duration"));
 }
 
 #[test]
 fn people_approve_hold_resume_and_abort() {
     check_with(
-        json!({"stages": [1, {"percentage": 20, "approval": true}, 100]}),
+        &json!({"stages": [1, {"percentage": 20, "approval": true}, 100]}),
         "0s: approve -> refused rollout_not_started
          0s: resume -> refused rollout_not_held
          0s: start -> started 1%
@@ -260,7 +264,7 @@ fn windows_and_kills_stop_advances_only() {
 fn guardrails_that_hold_or_alert_do_not_roll_back() {
     let hold = json!({"guardrails": ["error_rate<=1.5x@1!hold"]});
     check_with(
-        hold,
+        &hold,
         "0s: start -> started 1%
          1m: 100 harmed-0 -> held harm
          2m: 100 -> nothing
@@ -278,7 +282,7 @@ fn guardrails_that_hold_or_alert_do_not_roll_back() {
 #[test]
 fn no_holdback_completes_with_the_last_proof() {
     check_with(
-        json!({"stages": [5, 50, 100], "soak": {"holdback": 0}}),
+        &json!({"stages": [5, 50, 100], "soak": {"holdback": 0}}),
         "0s: start -> started 5%\n 10m: 100 -> advanced 50%\n 20m: 100 -> nothing\n 20m: 100 proof -> completed 100%",
     );
 }

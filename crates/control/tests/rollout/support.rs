@@ -14,10 +14,10 @@ pub(crate) const START: Timestamp = Timestamp(1_792_000_000_000_000);
 pub(crate) fn flag() -> FlagFacts {
     let variant = |index, name: &str| VariantFact { index, name: name.into(), value: name.into() };
     FlagFacts {
-        flag: "inference_model".parse().unwrap(),
+        flag: "inference_model".parse().expect("the test is written so"),
         variants: vec![variant(0, "claude-3-haiku"), variant(1, "claude-sonnet-4-6")],
         rules: BTreeMap::from([("fallthrough".to_owned(), 0)]),
-        unit: "request".parse().unwrap(),
+        unit: "request".parse().expect("the test is written so"),
         timeout: Span::seconds(30),
     }
 }
@@ -29,12 +29,16 @@ pub(crate) fn document() -> Value {
 }
 
 pub(crate) fn plan(document: &Value) -> Plan {
-    resolve(&Spec::from_document(document).unwrap(), &flag(), &BTreeMap::new()).unwrap()
+    resolve(&Spec::from_document(document).expect("the test is written so"), &flag(), &BTreeMap::new())
+        .expect("the test is written so")
 }
 
 pub(crate) fn rollout(document: &Value) -> Rollout {
-    let place = Place { project: "default".parse().unwrap(), environment: "production".parse().unwrap() };
-    let id = RolloutId { place, flag: "inference_model".parse().unwrap(), number: 3 };
+    let place = Place {
+        project: "default".parse().expect("the test is written so"),
+        environment: "production".parse().expect("the test is written so"),
+    };
+    let id = RolloutId { place, flag: "inference_model".parse().expect("the test is written so"), number: 3 };
     Rollout::new(id, plan(document), "anna", START)
 }
 
@@ -108,7 +112,7 @@ pub(crate) fn with(mut evidence: Evidence, word: &str) -> Evidence {
         }
         "harmed-0" => evidence.guards[0].state = GuardState::Harmed,
         "proof" => {
-            evidence.guards.iter_mut().for_each(|g| g.max_log_e_safe.iter_mut().for_each(|e| *e = 3.2))
+            evidence.guards.iter_mut().for_each(|g| g.max_log_e_safe.iter_mut().for_each(|e| *e = 3.2));
         }
         "untrusted" => evidence.guards[0].state = GuardState::Untrusted,
         "mismatch" => evidence.ratio.mismatch = true,
@@ -121,7 +125,7 @@ pub(crate) fn with(mut evidence: Evidence, word: &str) -> Evidence {
         "old-epoch" => evidence.epoch = Epoch(0),
         "stale" => evidence.at = evidence.at - Span::seconds(61),
         "quiet" => evidence.health.last_report = [Some(START), Some(START)],
-        other => panic!("{other} says nothing about evidence"),
+        other => unreachable!("{other} says nothing about evidence"),
     }
     evidence
 }

@@ -12,14 +12,26 @@ use crate::support::{START, document, healthy, rollout, with};
 fn started() -> (Step, Facts) {
     let facts = Facts { epoch: Some(Epoch(1)), ..Facts::default() };
     let start = Command::Start(Who { by: "anna".into(), reason: None });
-    (rollout(&document()).decide(&start, START, None, &facts).unwrap().unwrap(), facts)
+    (
+        rollout(&document())
+            .decide(&start, START, None, &facts)
+            .expect("the test is written so")
+            .expect("the test is written so"),
+        facts,
+    )
 }
 
 fn tick(step: &Step, facts: &Facts, seconds: i64, n: u64, word: Option<&str>) -> (Step, Timestamp) {
     let now = START + Span::seconds(seconds);
     let seen = healthy(&step.next.plan, now, n);
     let seen = word.map_or(seen.clone(), |word| with(seen, word));
-    (step.next.decide(&Command::Tick, now, Some(&seen), facts).unwrap().unwrap(), now)
+    (
+        step.next
+            .decide(&Command::Tick, now, Some(&seen), facts)
+            .expect("the test is written so")
+            .expect("the test is written so"),
+        now,
+    )
 }
 
 #[test]
@@ -43,7 +55,7 @@ fn a_rollback_says_what_why_and_since_when() {
          evidence 134, needed 100), after 402 requests on claude-sonnet-4-6. Everyone is on claude-3-haiku since \
          17:58:20."
     );
-    let payload = step.notices.first().map(Notice::payload).unwrap();
+    let payload = step.notices.first().map(Notice::payload).expect("the test is written so");
     assert_eq!(payload["kind"], "rollback");
     assert_eq!(payload["percent"], 0.0);
     assert_eq!(payload["at"], "2026-10-14T17:58:20Z");
@@ -83,7 +95,13 @@ fn a_plan_says_how_long_each_verdict_takes() {
     let traffic = Traffic { per_second: Some(20.0), baselines: vec![Some(known)] };
     let prediction = predict(&plan, &traffic);
     let at_5 = &prediction.stages[1].guards[0];
-    let five_times = at_5.harm.iter().find(|harm| harm.of == "5×").unwrap().samples.unwrap();
+    let five_times = at_5
+        .harm
+        .iter()
+        .find(|harm| harm.of == "5×")
+        .expect("the test is written so")
+        .samples
+        .expect("the test is written so");
     assert!((100..400).contains(&five_times), "{five_times}");
     assert!(prediction.earliest.is_some() && prediction.stages[2].guards[0].proof.is_some());
     let text = render_prediction(&plan, &prediction);
@@ -93,11 +111,38 @@ fn a_plan_says_how_long_each_verdict_takes() {
 }
 
 #[test]
+fn quantiles_are_predicted_from_their_baseline() {
+    let document = json!({"rollout": "inference_model", "to": "claude-sonnet-4-6", "guardrails": ["latency_p95"],
+        "template": false});
+    let plan = rollout(&document).plan;
+    let known =
+        Baseline { n: 9, mean: 900.0, sd: 400.0, quantiles: Some([800.0, 2000.0, 3000.0]), per_second: 20.0 };
+    let prediction = predict(&plan, &Traffic { per_second: Some(20.0), baselines: vec![Some(known)] });
+    let harm = |stage: usize| prediction.stages[stage].guards[0].harm.clone();
+    assert!(
+        harm(1).windows(2).all(|pair| pair[0].samples.expect("the test is written so")
+            > pair[1].samples.expect("the test is written so")),
+        "{:?}",
+        harm(1)
+    );
+    assert!(
+        prediction.stages[3].guards[0]
+            .proof
+            .as_ref()
+            .expect("the test is written so")
+            .samples
+            .expect("the test is written so")
+            > 100
+    );
+}
+
+#[test]
 fn a_finished_rollout_prints_its_edit() {
     let mut done = rollout(&document());
     assert_eq!(file_edit(&done, &json!("a"), &json!("b")), None);
     done.phase = Phase::Completed { at: START };
-    let edit = file_edit(&done, &json!("claude-3-haiku"), &json!("claude-sonnet-4-6")).unwrap();
+    let edit = file_edit(&done, &json!("claude-3-haiku"), &json!("claude-sonnet-4-6"))
+        .expect("the test is written so");
     assert!(
         edit.contains("-  \"default\": \"claude-3-haiku\"\n+  \"default\": \"claude-sonnet-4-6\""),
         "{edit}"
