@@ -69,7 +69,8 @@ pub fn lint(sources: &[Source], now: Timestamp) -> Vec<Finding> {
             sections.for_each(|section| self::section(section, now, &mut found));
         }
         for (severity, problem) in found {
-            findings.extend(parsed.locate(vec![problem]).into_iter().map(|problem| finding(problem, severity)));
+            findings
+                .extend(parsed.locate(vec![problem]).into_iter().map(|problem| finding(problem, severity)));
         }
     }
     let order = |f: &Finding| (f.source.clone(), f.mark, f.severity, f.code.clone());
@@ -83,8 +84,7 @@ fn applied(sources: &[Source], documents: &[Parsed], now: Timestamp) -> Vec<Find
     let mut catalogue = Catalogue::default();
     let revisions = std::collections::BTreeMap::new();
     catalogue.apply(&Catalogue::initial(now), &revisions);
-    let project: crate::ids::Key =
-        crate::catalogue::DEFAULT_PROJECT.parse().expect("the word is a key");
+    let project: crate::ids::Key = crate::catalogue::DEFAULT_PROJECT.parse().expect("the word is a key");
     let actor = Actor::new("lint");
     for parsed in documents {
         let named = match &parsed.document {
@@ -129,13 +129,20 @@ fn shared(shared: &serde_json::Map<String, Json>, now: Timestamp, found: &mut Fo
     match text("cleanup") {
         None if permanent => {}
         None => {
-            let problem = Problem::new("missing_cleanup", "/flag", "No day is named by which this flag is to be gone.");
-            found.push((Severity::Note, problem.hint("apply sets one from the flag's kind; \"cleanup\" names another")));
+            let problem =
+                Problem::new("missing_cleanup", "/flag", "No day is named by which this flag is to be gone.");
+            found.push((
+                Severity::Note,
+                problem.hint("apply sets one from the flag's kind; \"cleanup\" names another"),
+            ));
         }
         Some(day) if document::until(day).is_some_and(|until| until <= now) => {
             let sentence = format!("This flag was to be gone from the code by {day}.");
             let problem = Problem::new("expired_flag", "/cleanup", sentence);
-            found.push((Severity::Warning, problem.hint("remove it from the code and retire it, or name another day")));
+            found.push((
+                Severity::Warning,
+                problem.hint("remove it from the code and retire it, or name another day"),
+            ));
         }
         Some(_) => {}
     }
@@ -172,10 +179,14 @@ fn covers(earlier: &RuleDocument, later: &RuleDocument) -> bool {
     if whole.percentage.is_some_and(|share| share.weight < 100_000) {
         return false;
     }
-    let (Some(asked), Some(also)) = (earlier.condition.as_object(), later.condition.as_object()) else { return false };
+    let (Some(asked), Some(also)) = (earlier.condition.as_object(), later.condition.as_object()) else {
+        return false;
+    };
     let rest = |name: &&String| name.as_str() != "rollout_percentage";
     asked.keys().filter(rest).all(|name| match (asked.get(name), also.get(name)) {
-        (Some(a), Some(b)) => a == b || (simple(a) && simple(b) && values(b).iter().all(|v| values(a).contains(v))),
+        (Some(a), Some(b)) => {
+            a == b || (simple(a) && simple(b) && values(b).iter().all(|v| values(a).contains(v)))
+        }
         _ => false,
     })
 }

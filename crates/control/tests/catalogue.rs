@@ -109,19 +109,23 @@ fn the_design_document_is_accepted_as_it_stands() {
     assert!(change.answer.sentences[0].contains("90 days"), "{:?}", change.answer.sentences);
     let flags = world.catalogue.compile(&production()).flags;
     let flag = &flags[0];
-    assert_eq!(flag.variants.iter().map(|v| v.value.to_string()).collect::<Vec<_>>(), [
-        "claude-3-haiku",
-        "claude-opus-4-6",
-        "claude-sonnet-4-6"
-    ]);
+    assert_eq!(
+        flag.variants.iter().map(|v| v.value.to_string()).collect::<Vec<_>>(),
+        ["claude-3-haiku", "claude-opus-4-6", "claude-sonnet-4-6"]
+    );
     assert_eq!(flag.rules[0].id, "user_segment-internal");
     assert_eq!(flag.rules[0].outcome, Outcome::Fixed(1));
     match &flag.rules[1].outcome {
-        Outcome::Gate { gate, variant: 2 } => assert_eq!((gate.weight, gate.id.as_str()), (10_000, "inference_model.rollout_percentage")),
+        Outcome::Gate { gate, variant: 2 } => {
+            assert_eq!((gate.weight, gate.id.as_str()), (10_000, "inference_model.rollout_percentage"))
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(flag.fallthrough, Outcome::Fixed(0));
-    assert_eq!(flags.len(), world.catalogue.compile(&Place { environment: key("staging"), ..production() }).flags.len());
+    assert_eq!(
+        flags.len(),
+        world.catalogue.compile(&Place { environment: key("staging"), ..production() }).flags.len()
+    );
 }
 
 #[test]
@@ -207,7 +211,8 @@ fn a_float_stays_a_float() {
     let flags = world.catalogue.compile(&production()).flags;
     let value = |key: &str| flags.iter().find(|flag| flag.key == key).unwrap().variants[0].value.clone();
     assert_eq!((value("t"), value("n")), (Value::Float(1.0), Value::Int(1)));
-    let stored: Json = serde_json::from_str(&world.catalogue.export(&key("default")).text(ExportFormat::Json)).unwrap();
+    let stored: Json =
+        serde_json::from_str(&world.catalogue.export(&key("default")).text(ExportFormat::Json)).unwrap();
     assert_eq!(stored[1]["default"].to_string(), "1.0");
 }
 
@@ -220,12 +225,19 @@ fn kill_is_above_everything_and_restore_lifts_it() {
         flag: key("inference_model"),
         pin: json!({"who": "acme", "value": "claude-opus-4-6", "owner": "ana", "reason": "contract", "until": "2027-12-31"}),
     });
-    let kill = Command::KillValue { place: production(), value: "claude-opus-4-6".into(), reason: Some("bad".to_owned()) };
+    let kill = Command::KillValue {
+        place: production(),
+        value: "claude-opus-4-6".into(),
+        reason: Some("bad".to_owned()),
+    };
     let change = world.act(&kill);
     assert!(change.answer.sentences[0].contains("Pins that do not hold"), "{:?}", change.answer.sentences);
     assert_eq!(change.notices[0].event, "flag.killed");
     let flags = world.catalogue.compile(&production()).flags;
-    assert_eq!((flags[0].kill.map(|kill| kill.variant), flags[0].rules.len(), flags[0].pins.len()), (Some(0), 2, 1));
+    assert_eq!(
+        (flags[0].kill.map(|kill| kill.variant), flags[0].rules.len(), flags[0].pins.len()),
+        (Some(0), 2, 1)
+    );
     assert_eq!(world.refusal(&kill), "nothing_to_kill");
     world.act(&Command::Restore { place: production(), flag: key("inference_model"), reason: None });
     assert!(world.catalogue.compile(&production()).flags[0].kill.is_none());
@@ -258,7 +270,11 @@ fn a_retired_key_is_a_tombstone() {
     match world.decide(&applying(DESIGN)) {
         Err(Rejected::Refused(refusal)) => {
             assert_eq!(refusal.code, "flag_retired");
-            assert!(refusal.sentence.contains("2027-01-15 by ana: one model is left"), "{}", refusal.sentence);
+            assert!(
+                refusal.sentence.contains("2027-01-15 by ana: one model is left"),
+                "{}",
+                refusal.sentence
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -280,11 +296,15 @@ fn an_unchanged_flag_is_not_built_again_and_load_gives_the_same() {
 #[test]
 fn prerequisites_must_be_there_and_not_go_round() {
     let mut world = World::new();
-    assert!(world.problems("flag: a\ndefault: true\nprerequisites: {b: true}\n")[0].contains("no flag \"b\""));
+    assert!(
+        world.problems("flag: a\ndefault: true\nprerequisites: {b: true}\n")[0].contains("no flag \"b\"")
+    );
     world.apply("flag: a\ndefault: true\nprerequisites: {b: true}\n---\nflag: b\ndefault: true\n");
     let flags = world.catalogue.compile(&production()).flags;
     assert_eq!(flags[0].prerequisites[0].variant, 0);
-    assert!(world.problems("flag: b\ndefault: true\nprerequisites: {a: true}\n")[0].contains("depends on itself"));
+    assert!(
+        world.problems("flag: b\ndefault: true\nprerequisites: {a: true}\n")[0].contains("depends on itself")
+    );
 }
 
 #[test]
@@ -294,8 +314,14 @@ fn edits_are_checked_by_the_schema_and_settled_types() {
     world.apply(schema);
     assert!(world.problems(&schema.replace('5', "50"))[0].contains("does not fit"));
     assert!(world.problems("flag: k\ndefault: five\n")[0].contains("type integer"));
-    assert!(world.problems("flag: m\ndefault: 5\nrules: [{condition: {a: b}, value: x}]\n")[0].contains("different types"));
-    assert!(world.problems("flag: m\ndefault: 5\nrules: [{condition: {segment: nobody}, value: 6}]\n")[0].contains("no segment"));
+    assert!(
+        world.problems("flag: m\ndefault: 5\nrules: [{condition: {a: b}, value: x}]\n")[0]
+            .contains("different types")
+    );
+    assert!(
+        world.problems("flag: m\ndefault: 5\nrules: [{condition: {segment: nobody}, value: 6}]\n")[0]
+            .contains("no segment")
+    );
 }
 
 #[test]
@@ -363,7 +389,9 @@ fn act(action: ensign_control::catalogue::RolloutAction) -> Command {
 
 fn fallthrough(world: &World) -> Vec<(u16, u32)> {
     match &world.catalogue.compile(&production()).flags[0].fallthrough {
-        Outcome::Split(split) => split.intervals.iter().map(|interval| (interval.variant, interval.weight)).collect(),
+        Outcome::Split(split) => {
+            split.intervals.iter().map(|interval| (interval.variant, interval.weight)).collect()
+        }
         Outcome::Fixed(variant) => vec![(*variant, 100_000)],
         other => panic!("{other:?}"),
     }
@@ -374,10 +402,15 @@ fn a_rollout_owns_its_split_and_folds_the_gate_in() {
     use ensign_control::catalogue::{EvidenceNote, RolloutAction};
     let mut world = World::new();
     world.apply(DESIGN);
-    let begin = start(json!({"rollout": "inference_model", "to": "claude-sonnet-4-6", "stages": [5, 25, 100]}));
+    let begin =
+        start(json!({"rollout": "inference_model", "to": "claude-sonnet-4-6", "stages": [5, 25, 100]}));
     let change = world.act(&begin);
     assert_eq!(fallthrough(&world), [(0, 95_000), (2, 5_000)]);
-    assert!(change.answer.sentences.iter().any(|s| s.contains("part of the rollout now")), "{:#?}", change.answer);
+    assert!(
+        change.answer.sentences.iter().any(|s| s.contains("part of the rollout now")),
+        "{:#?}",
+        change.answer
+    );
     match change.evidence.as_slice() {
         [EvidenceNote::Watch(watch), EvidenceNote::Stratum { stratum, .. }] => {
             assert_eq!((watch.control, watch.new, stratum.share, stratum.epoch.0), (0, 2, 5_000, 1));
@@ -388,7 +421,9 @@ fn a_rollout_owns_its_split_and_folds_the_gate_in() {
     // The file that has not changed leaves the rollout alone, and so does an edit of an earlier rule.
     assert!(world.apply(DESIGN).is_empty());
     let change = world.apply(&DESIGN.replace("internal", "staff"));
-    assert!(matches!(change.evidence.as_slice(), [EvidenceNote::Stratum { stratum, .. }] if stratum.epoch.0 == 2));
+    assert!(
+        matches!(change.evidence.as_slice(), [EvidenceNote::Stratum { stratum, .. }] if stratum.epoch.0 == 2)
+    );
     assert_eq!(fallthrough(&world), [(0, 95_000), (2, 5_000)]);
     // Its own split is refused.
     let split = Command::SetSplit {
@@ -422,10 +457,16 @@ fn a_rollout_waits_for_its_window() {
     use ensign_control::catalogue::{Record, RecordKind, Window};
     let mut world = World::new();
     world.apply(DESIGN);
-    let window = Window { from: NOW, until: Timestamp(NOW.0 + 3_600_000_000), every_days: Some(7), reason: None };
+    let window =
+        Window { from: NOW, until: Timestamp(NOW.0 + 3_600_000_000), every_days: Some(7), reason: None };
     let body = serde_json::to_value(&window).unwrap();
-    let record =
-        Record { project: Some(key("default")), environment: None, kind: RecordKind::Window, key: "night".to_owned(), body };
+    let record = Record {
+        project: Some(key("default")),
+        environment: None,
+        kind: RecordKind::Window,
+        key: "night".to_owned(),
+        body,
+    };
     world.act(&Command::PutRecord { record, reason: None });
     world.act(&start(json!({"rollout": "inference_model", "to": "claude-sonnet-4-6"})));
     assert_eq!(fallthrough(&world), [(0, 100_000)]);

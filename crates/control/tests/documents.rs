@@ -33,9 +33,16 @@ fn broken_texts_are_named_with_line_and_column() {
 
 #[test]
 fn wrong_members_are_named_with_a_pointer() {
-    let rule = |condition: &str| format!("{{\"flag\": \"a\", \"default\": 1, \"rules\": [{{\"condition\": {condition}, \"value\": 2}}]}}");
+    let rule = |condition: &str| {
+        format!(
+            "{{\"flag\": \"a\", \"default\": 1, \"rules\": [{{\"condition\": {condition}, \"value\": 2}}]}}"
+        )
+    };
     let refused = |condition: &str, expected: &str| check(rule(condition).as_bytes(), expected);
-    refused("{\"rollout_percentage\": 101}", "/rules/0/condition/rollout_percentage: 101 is not a percentage");
+    refused(
+        "{\"rollout_percentage\": 101}",
+        "/rules/0/condition/rollout_percentage: 101 is not a percentage",
+    );
     refused("{\"rollout_percentage\": -1}", "between 0 and 100");
     refused("{\"rollout_percentage\": \"10\"}", "This must be a percentage");
     refused("{\"rollout_percentage\": 0.00001}", "three decimals");
@@ -50,7 +57,10 @@ fn wrong_members_are_named_with_a_pointer() {
     refused("[]", "This must be an object; it is a list");
     check(b"{\"flag\": \"a\", \"defualt\": 1}", "did you mean \"default\"?");
     check(b"{\"flag\": \"a b\", \"default\": 1}", "is not a key");
-    check(b"{\"flag\": \"a\", \"default\": 1, \"split\": {\"1\": 60, \"2\": 60}}", "add up to 120, not to 100");
+    check(
+        b"{\"flag\": \"a\", \"default\": 1, \"split\": {\"1\": 60, \"2\": 60}}",
+        "add up to 120, not to 100",
+    );
     check(b"{\"flag\": \"a\", \"default\": 1, \"permanent\": true}", "needs a reason");
     check(b"{\"flag\": \"a\", \"default\": 1, \"cleanup\": \"soon\"}", "is not a day");
     check(b"{\"flag\": \"a\", \"default\": 1, \"schema\": {\"type\": 3}}", "bad_schema");
@@ -81,7 +91,8 @@ fn lint_names_what_is_doubtful() {
     let source = Source { name: "a.yaml".to_owned(), text: text.as_bytes().to_vec() };
     let now = Timestamp(1_800_000_000_000_000);
     let found = lint(&[source], now);
-    let codes: Vec<(&str, u32)> = found.iter().map(|f| (f.code.as_str(), f.mark.map_or(0, |mark| mark.line))).collect();
+    let codes: Vec<(&str, u32)> =
+        found.iter().map(|f| (f.code.as_str(), f.mark.map_or(0, |mark| mark.line))).collect();
     for expected in [
         ("missing_owner", 1),
         ("expired_flag", 3),
@@ -93,7 +104,8 @@ fn lint_names_what_is_doubtful() {
     ] {
         assert!(codes.contains(&expected), "{expected:?} is not among {codes:?}");
     }
-    let good = "flag: a\ndefault: x\nowner: me\ncleanup: 2099-01-01\nrules:\n- {condition: {plan: pro}, value: y}\n";
+    let good =
+        "flag: a\ndefault: x\nowner: me\ncleanup: 2099-01-01\nrules:\n- {condition: {plan: pro}, value: y}\n";
     assert_eq!(lint(&[Source { name: "a.yaml".to_owned(), text: good.as_bytes().to_vec() }], now), []);
 }
 
@@ -105,8 +117,10 @@ fn the_published_schemas_agree_with_the_parser() {
         include_str!("../../../spec/documents/metric.schema.json"),
         include_str!("../../../spec/documents/use_case.schema.json"),
     ];
-    let validators: Vec<jsonschema::Validator> =
-        schemas.iter().map(|text| jsonschema::validator_for(&serde_json::from_str(text).unwrap()).unwrap()).collect();
+    let validators: Vec<jsonschema::Validator> = schemas
+        .iter()
+        .map(|text| jsonschema::validator_for(&serde_json::from_str(text).unwrap()).unwrap())
+        .collect();
     let cases = [
         r#"{"flag":"a","default":1.5,"rules":[{"condition":{"rollout_percentage":{"value":10,"by":"org:plan"}},"value":2.5}]}"#,
         r#"{"ensign":1,"flag":"a","default":"x","split":{"x":90,"y":10},"kind":"experiment","tags":["m"]}"#,
