@@ -213,21 +213,21 @@ fn never(condition: &Json) -> Option<String> {
         let number = |op: &str| operators.get(op).and_then(Json::as_f64);
         let low = number("gt").map(|n| (n, true)).or(number("gte").map(|n| (n, false)));
         let high = number("lt").map(|n| (n, true)).or(number("lte").map(|n| (n, false)));
-        if let (Some((low, open)), Some((high, open_too))) = (low, high) {
-            if low > high || (low == high && (open || open_too)) {
-                return Some(format!("no {name} is both above {low} and below {high}"));
-            }
+        if let (Some((low, open)), Some((high, open_too))) = (low, high)
+            && (low > high || (low == high && (open || open_too)))
+        {
+            return Some(format!("no {name} is both above {low} and below {high}"));
         }
-        if let (Some(inside), Some(outside)) = (operators.get("in"), operators.get("not_in")) {
-            if values(inside).iter().all(|value| values(outside).contains(value)) {
-                return Some(format!("every {name} that it allows is excluded too"));
-            }
+        if let (Some(inside), Some(outside)) = (operators.get("in"), operators.get("not_in"))
+            && values(inside).iter().all(|value| values(outside).contains(value))
+        {
+            return Some(format!("every {name} that it allows is excluded too"));
         }
         let moment = |op: &str| operators.get(op).and_then(Json::as_str)?.parse::<jiff::Timestamp>().ok();
-        if let (Some(after), Some(before)) = (moment("after"), moment("before")) {
-            if after >= before {
-                return Some(format!("no {name} is both after {after} and before {before}"));
-            }
+        if let (Some(after), Some(before)) = (moment("after"), moment("before"))
+            && after >= before
+        {
+            return Some(format!("no {name} is both after {after} and before {before}"));
         }
     }
     None

@@ -480,3 +480,96 @@ fn a_rollout_waits_for_its_window() {
     let (catalogue, problems) = Catalogue::load(Vec::new());
     assert!(catalogue.active_rollouts().is_empty() && problems.is_empty());
 }
+
+mod any {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    fn value(kind: u8) -> BoxedStrategy<Json> {
+        match kind {
+            0 => any::<bool>().prop_map(Json::from).boxed(),
+            1 => (-3_i64..4).prop_map(Json::from).boxed(),
+            2 => (-4_i32..5).prop_map(|n| Json::from(f64::from(n) / 2.0)).boxed(),
+            3 => "[a-c~/ é\"]{1,3}".prop_map(Json::from).boxed(),
+            _ => (0_i64..3).prop_map(|n| json!({ "k": [n, null, 1.0] })).boxed(),
+        }
+    }
+
+    fn condition() -> impl Strategy<Value = Json> {
+        prop_oneof![
+            (0_u32..=100).prop_map(|share| json!({ "rollout_percentage": share })),
+            "[a-c]".prop_map(|plan| json!({ "plan": plan })),
+            (0_i64..9).prop_map(|age| json!({ "age": { "gte": age }, "not": { "org:plan": ["x", "y"] } })),
+            Just(json!({})),
+        ]
+    }
+
+    fn section(kind: u8) -> impl Strategy<Value = serde_json::Map<String, Json>> {
+        let rule = (condition(), value(kind))
+            .prop_map(|(condition, value)| json!({ "condition": condition, "value": value }));
+        let pin = (value(kind), "[a-d]")
+            .prop_map(|(value, who)| json!({ "who": who, "value": value, "owner": "o", "reason": "r" }));
+        let split = (value(kind), value(kind), 0_u32..=100);
+        let lists = (prop::collection::vec(rule, 0..4), prop::collection::vec(pin, 0..2));
+        (value(kind), lists, prop::option::of(split), any::<bool>()).prop_map(|(default, (rules, pins), split, on)| {
+            let mut section = serde_json::Map::new();
+            section.insert("default".into(), default);
+            section.insert("rules".into(), rules.into());
+            section.insert("pins".into(), pins.into());
+            section.insert("on".into(), on.into());
+            if let Some((a, b, share)) = split {
+                let parts = json!([{ "value": a, "percentage": share }, { "value": b, "percentage": 100 - share }]);
+                section.insert("split".into(), parts);
+            }
+            section
+        })
+    }
+
+    pub(crate) fn document() -> impl Strategy<Value = Json> {
+        (0_u8..5).prop_flat_map(|kind| {
+            let staging = prop::option::of(section(kind));
+            (section(kind), staging, "[a-z]{1,4}").prop_map(move |(mut common, staging, key)| {
+                let mut document = serde_json::Map::new();
+                document.insert("flag".into(), key.into());
+                let words = ["boolean", "integer", "float", "string", "json"];
+                document.insert("type".into(), words[usize::from(kind)].into());
+                document.append(&mut common);
+                if let Some(staging) = staging {
+                    document.insert("environments".into(), json!({ "staging": staging }));
+                }
+                Json::Object(document)
+            })
+        })
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn any_export_applied_is_an_empty_plan(documents in proptest::collection::vec(any::document(), 1..3)) {
+        let mut world = World::new();
+        for document in &documents {
+            let command = applying(&document.to_string());
+            // Two documents of one key and different types: the second is refused, which is not the matter here.
+            if let Ok(change) = world.decide(&command) {
+                world.commit(&change);
+            }
+        }
+        for format in [ExportFormat::Json, ExportFormat::Yaml] {
+            let text = world.catalogue.export(&key("default")).text(format);
+            let change = world.decide(&applying(&text)).unwrap_or_else(|r| panic!("{text}\n{r:#?}"));
+            assert_eq!(changed(&change), Vec::<String>::new(), "{text}");
+            let mut other = World::new();
+            other.apply(&text);
+            assert_eq!(other.catalogue.export(&key("default")).text(format), text);
+            let flags = |world: &World| -> Vec<_> {
+                world.catalogue.compile(&production()).flags.iter().map(|flag| ensign_eval::model::Flag { version: 0, ..(**flag).clone() }).map(|mut flag| {
+                    // How often a split was edited is not in the files.
+                    if let Outcome::Split(split) = &mut flag.fallthrough { split.epoch = 0; }
+                    flag
+                }).collect()
+            };
+            assert_eq!(flags(&other), flags(&world), "{text}");
+        }
+    }
+}

@@ -285,64 +285,16 @@ fn flag(
     let mut states: Vec<(Place, FlagState, PlanItem)> = Vec::new();
     for place in places {
         let Some(section) = section_of(document, &place.environment) else { continue };
-        let live = draft.state(&place, key);
-        let live_section = live.as_ref().map(|live| &live.section);
-        let file = canonical::section(section, live_section, &mut variants, &mut problems);
-        let base = base(draft, target, &parsed.subject(), Some(&place.environment));
-        let base =
-            base.map(|applied| base_section(&applied, &place, live_section, &variants)).unwrap_or_default();
-        let live_members = members_of(live_section);
-        let merged = match target.mode {
-            Mode::Merge => merge::three_way(&base, &file, &live_members),
-            Mode::Edit => merge::edit(&file, &live_members),
-        };
-        if !merged.contains_key("default") {
-            let at = format!("{}/default", section.at);
-            if problems.is_empty() {
-                let problem = Problem::new("missing_member", at, "The flag's \"default\" is missing.");
-                problems.push(problem.hint("it is what everyone gets whom no rule decides"));
-            }
-            continue;
+        if let Some((state, item)) =
+            one_place(draft, target, parsed, &place, section, &mut variants, &mut problems)?
+        {
+            states.push((place, state, item));
         }
-        let next: Section = match serde_json::from_value(Json::Object(merged.clone())) {
-            Ok(section) => section,
-            Err(error) => {
-                problems.push(Problem::new(
-                    "wrong_type",
-                    section.at.clone(),
-                    format!("This cannot be read: {error}."),
-                ));
-                continue;
-            }
-        };
-        if let Some(live) = &live {
-            owned_stays(key, live, &next)?;
-        }
-        let lines = merge::lines(&live_members, &merged);
-        let drift = match (target.mode, &live) {
-            (Mode::Merge, Some(_)) => merge::lines(&file, &merged).into_iter().filter(real).collect(),
-            (Mode::Merge | Mode::Edit, _) => Vec::new(),
-        };
-        let item = item(
-            &parsed.subject(),
-            Some(&place.environment),
-            live.is_some(),
-            lines,
-            drift,
-            &format!("flag {key}"),
-        );
-        let state = match live {
-            Some(live) => FlagState { section: next, ..live },
-            None => {
-                FlagState { section: next, kill: None, epochs: BTreeMap::new(), owned: None, rollouts: 0 }
-            }
-        };
-        states.push((place, state, item));
     }
     if !problems.is_empty() {
         return Err(problems.into());
     }
-    shared(draft, target, parsed, document, record, &variants)?;
+    shared(draft, target, parsed, document, record.as_ref(), &variants)?;
     for (place, state, item) in states {
         let scope = Scope::place(&place);
         let action = if matches!(item.verb, Verb::Create) { "flag.create" } else { "flag.update" };
@@ -351,6 +303,70 @@ fn flag(
     }
     remember(draft, target, parsed);
     Ok(())
+}
+
+/// What becomes of a flag in one environment; none where a problem was found.
+fn one_place(
+    draft: &Draft<'_>,
+    target: &Target<'_>,
+    parsed: &Parsed,
+    place: &Place,
+    section: &document::SectionDocument,
+    variants: &mut Variants,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<(FlagState, PlanItem)>, Rejected> {
+    let Document::Flag(document) = &parsed.document else { return Ok(None) };
+    let key = &document.key;
+    let live = draft.state(place, key);
+    let live_section = live.as_ref().map(|live| &live.section);
+    let file = canonical::section(section, live_section, variants, problems);
+    let base = base(draft, target, &parsed.subject(), Some(&place.environment));
+    let base = base.map(|applied| base_section(&applied, place, live_section, variants)).unwrap_or_default();
+    let live_members = members_of(live_section);
+    let merged = match target.mode {
+        Mode::Merge => merge::three_way(&base, &file, &live_members),
+        Mode::Edit => merge::edit(&file, &live_members),
+    };
+    if !merged.contains_key("default") {
+        let at = format!("{}/default", section.at);
+        if problems.is_empty() {
+            let problem = Problem::new("missing_member", at, "The flag's \"default\" is missing.");
+            problems.push(problem.hint("it is what everyone gets whom no rule decides"));
+        }
+        return Ok(None);
+    }
+    let next: Section = match serde_json::from_value(Json::Object(merged.clone())) {
+        Ok(section) => section,
+        Err(error) => {
+            problems.push(Problem::new(
+                "wrong_type",
+                section.at.clone(),
+                format!("This cannot be read: {error}."),
+            ));
+            return Ok(None);
+        }
+    };
+    if let Some(live) = &live {
+        owned_stays(key, live, &next)?;
+    }
+    let lines = merge::lines(&live_members, &merged);
+    let drift = match (target.mode, &live) {
+        (Mode::Merge, Some(_)) => merge::lines(&file, &merged).into_iter().filter(real).collect(),
+        (Mode::Merge | Mode::Edit, _) => Vec::new(),
+    };
+    let item = item(
+        &parsed.subject(),
+        Some(&place.environment),
+        live.is_some(),
+        lines,
+        drift,
+        &format!("flag {key}"),
+    );
+    let state = match live {
+        Some(live) => FlagState { section: next, ..live },
+        None => FlagState { section: next, kill: None, epochs: BTreeMap::new(), owned: None, rollouts: 0 },
+    };
+    Ok(Some((state, item)))
 }
 
 /// The file leaves out what is the case anyway; that is no drift.
@@ -417,11 +433,11 @@ fn shared(
     target: &Target<'_>,
     parsed: &Parsed,
     document: &FlagDocument,
-    record: Option<FlagRecord>,
+    record: Option<&FlagRecord>,
     variants: &Variants,
 ) -> Result<(), Rejected> {
     let empty = Map::new();
-    let live = record.as_ref().map_or(&empty, |record| &record.shared);
+    let live = record.map_or(&empty, |record| &record.shared);
     let base = base(draft, target, &parsed.subject(), target.environment);
     let base = base.and_then(|applied| document::parse_value("", &applied.document).ok());
     let base = match base.map(|parsed| parsed.document) {
@@ -433,24 +449,12 @@ fn shared(
         Mode::Edit => merge::edit(&document.shared, live),
     };
     let dated = date(draft, &document.key, &mut merged);
-    let mut problems = Vec::new();
-    if let Some(schema) = merged.get("schema") {
-        for variant in &variants.list {
-            for (at, sentence) in document::schema::violations(schema, &variant.value) {
-                let sentence = format!(
-                    "Variant {} does not fit the flag's schema{}: {sentence}",
-                    variant.name,
-                    if at.is_empty() { String::new() } else { format!(" at {at}") }
-                );
-                problems.push(Problem::new("schema_violation", "/schema", sentence));
-            }
-        }
-    }
+    let problems = misfits(merged.get("schema"), variants);
     if !problems.is_empty() {
         return Err(problems.into());
     }
     let mut lines = merge::lines(live, &merged);
-    let before = record.as_ref().map(|record| record.variants.as_slice()).unwrap_or_default();
+    let before = record.map(|record| record.variants.as_slice()).unwrap_or_default();
     for (at, variant) in variants.list.iter().enumerate() {
         let was = before.get(at).map(|was| was.value.to_string());
         let is = variant.value.to_string();
@@ -483,10 +487,8 @@ fn shared(
         value_type: variants.kind.word().to_owned(),
         variants: variants.list.clone(),
         shared: merged,
-        created: record.as_ref().map_or(draft.now, |record| record.created),
-        created_by: record
-            .as_ref()
-            .map_or_else(|| draft.actor.name.clone(), |record| record.created_by.clone()),
+        created: record.map_or(draft.now, |record| record.created),
+        created_by: record.map_or_else(|| draft.actor.name.clone(), |record| record.created_by.clone()),
         retired: None,
     };
     draft.put_flag(target.project, next);
@@ -517,4 +519,18 @@ fn date(draft: &Draft<'_>, key: &Key, shared: &mut Map<String, Json>) -> Option<
     );
     shared.insert("cleanup".to_owned(), day.into());
     Some(sentence)
+}
+
+/// Variants that the flag's schema does not allow.
+fn misfits(schema: Option<&Json>, variants: &Variants) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let Some(schema) = schema else { return problems };
+    for variant in &variants.list {
+        for (at, sentence) in document::schema::violations(schema, &variant.value) {
+            let at = if at.is_empty() { at } else { format!(" at {at}") };
+            let sentence = format!("Variant {} does not fit the flag's schema{at}: {sentence}", variant.name);
+            problems.push(Problem::new("schema_violation", "/schema", sentence));
+        }
+    }
+    problems
 }

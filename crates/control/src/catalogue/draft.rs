@@ -108,7 +108,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Tells the outside. The key makes it once, however often the change is tried.
-    pub(super) fn tell(&mut self, event: &str, scope: Scope, subject: &str, sentence: &str, more: Json) {
+    pub(super) fn tell(&mut self, event: &str, scope: Scope, subject: &str, sentence: &str, more: &Json) {
         let key = format!(
             "{event}/{}/{}/{subject}/{}",
             scope.project,

@@ -4,7 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Catalogue;
 use super::change::ItemKey;
-use super::state::{FlagRecord, Part, Rule, Section, SegmentState, Serve};
+use super::state::{FlagRecord, Part, Rule, Section, SegmentState, Serve, VariantRecord};
+use super::variants::{Variants, own_name};
 use super::view::View;
 use crate::document::condition::{percent, slug};
 use crate::document::flag::SHARED;
@@ -89,14 +90,18 @@ impl Catalogue {
             .iter()
             .filter_map(|place| Some((place, section(&record, &self.flag_state(place, key)?.section))))
             .collect();
-        let mut head = Map::new();
-        head.insert("flag".to_owned(), key.as_str().into());
-        head.insert("type".to_owned(), record.value_type.clone().into());
-        let order = variants(&record, &sections);
-        head.extend(order.map(|variants| ("variants".to_owned(), variants)));
-        let member = |name: &&str| Some(((*name).to_owned(), record.shared.get(*name)?.clone()));
-        head.extend(SHARED.iter().filter_map(member));
-        Some(together(Json::Object(head), sections, places.len()))
+        let document = |variants: Option<Json>| {
+            let mut head = Map::new();
+            head.insert("flag".to_owned(), key.as_str().into());
+            head.insert("type".to_owned(), record.value_type.clone().into());
+            head.extend(variants.map(|variants| ("variants".to_owned(), variants)));
+            let member = |name: &&str| Some(((*name).to_owned(), record.shared.get(*name)?.clone()));
+            head.extend(SHARED.iter().filter_map(member));
+            together(Json::Object(head), sections.clone(), places.len())
+        };
+        let plain = document(None);
+        let listed = variants(&record, &plain);
+        Some(if listed.is_some() { document(listed) } else { plain })
     }
 }
 
@@ -119,36 +124,38 @@ fn together(head: Json, sections: Vec<(&Place, Map<String, Json>)>, places: usiz
     Json::Object(document)
 }
 
-/// Variants are listed when an author named one, or when the order of the list cannot be read off the rules.
-fn variants(record: &FlagRecord, sections: &[(&Place, Map<String, Json>)]) -> Option<Json> {
-    let named = record.variants.iter().any(|variant| variant.named);
-    let counted = record.variants.iter().any(|variant| !plain_name(variant));
-    let used = |name: &str| {
-        sections.iter().any(|(_, section)| {
-            Json::Object(section.clone()).to_string().contains(&Json::from(name).to_string())
-        })
-    };
-    let unused = record.variants.iter().any(|variant| !used(&variant.name));
-    if !named && !counted && !unused {
+/// Variants are listed where the rest of the document alone would not give the same list again.
+fn variants(record: &FlagRecord, without: &Json) -> Option<Json> {
+    if again(without).is_some_and(|list| list == record.variants) {
         return None;
     }
-    if !named && record.variants.iter().enumerate().all(|(at, variant)| natural_name(at, variant)) {
+    if record.variants.iter().enumerate().all(|(at, variant)| natural_name(at, variant)) {
         return Some(record.variants.iter().map(|variant| variant.value.clone()).collect());
     }
     Some(Json::Object(record.variants.iter().map(|v| (v.name.clone(), v.value.clone())).collect()))
 }
 
-/// Whether the name is what the value says.
-fn plain_name(variant: &super::state::VariantRecord) -> bool {
-    match &variant.value {
-        Json::String(text) => *text == variant.name,
-        Json::Bool(_) | Json::Number(_) => variant.value.to_string() == variant.name,
-        Json::Null | Json::Array(_) | Json::Object(_) => false,
+/// The variants that a document gives a flag that is new.
+fn again(document: &Json) -> Option<Vec<VariantRecord>> {
+    let parsed = crate::document::parse_value("", document).ok()?;
+    let crate::document::Document::Flag(flag) = &parsed.document else { return None };
+    let mut problems = Vec::new();
+    let mut variants = Variants::of(flag, None, std::collections::BTreeSet::new(), &mut problems)?;
+    // What is exported has either sections for every environment, in their order, or one for all.
+    let sections = flag.environments.iter().map(|(_, section)| section).chain(flag.common.as_ref());
+    for section in sections {
+        super::canonical::section(section, None, &mut variants, &mut problems);
     }
+    problems.is_empty().then_some(variants.list)
+}
+
+/// Whether the name is what the value says.
+fn plain_name(variant: &VariantRecord) -> bool {
+    own_name(&variant.value).as_deref() == Some(variant.name.as_str())
 }
 
 /// Whether a list of values alone gives the variant this name.
-fn natural_name(at: usize, variant: &super::state::VariantRecord) -> bool {
+fn natural_name(at: usize, variant: &VariantRecord) -> bool {
     plain_name(variant) || variant.name == format!("v{}", at + 1)
 }
 
@@ -162,8 +169,11 @@ fn pick(record: &FlagRecord, name: &str, value: &str, by_name: &str) -> (String,
     }
 }
 
-fn parts(parts: &[Part]) -> Json {
-    let part = |part: &Part| json!({ "variant": part.variant, "percentage": percent(part.weight) });
+fn parts(record: &FlagRecord, parts: &[Part]) -> Json {
+    let part = |part: &Part| {
+        let (name, value) = pick(record, &part.variant, "value", "variant");
+        Json::Object([(name, value), ("percentage".to_owned(), percent(part.weight))].into_iter().collect())
+    };
     parts.iter().map(part).collect()
 }
 
@@ -174,7 +184,7 @@ fn section(record: &FlagRecord, section: &Section) -> Map<String, Json> {
     }
     members.extend([pick(record, &section.default, "default", "default_variant")]);
     members.extend(section.off.as_deref().map(|off| pick(record, off, "off_value", "off_variant")));
-    members.extend(section.split.as_deref().map(|split| ("split".to_owned(), parts(split))));
+    members.extend(section.split.as_deref().map(|split| ("split".to_owned(), parts(record, split))));
     members.extend(section.unit.as_deref().map(|unit| ("unit".to_owned(), unit.into())));
     members.extend(section.salt.as_deref().map(|salt| ("salt".to_owned(), salt.into())));
     if !section.rules.is_empty() {
@@ -228,7 +238,7 @@ fn rule(record: &FlagRecord, rule: &Rule, seen: &mut std::collections::BTreeMap<
     members.insert("condition".to_owned(), rule.condition.clone());
     match &rule.serve {
         Serve::Variant(name) => members.extend([pick(record, name, "value", "variant")]),
-        Serve::Split(split) => members.extend([("split".to_owned(), parts(split))]),
+        Serve::Split(split) => members.extend([("split".to_owned(), parts(record, split))]),
     }
     for (name, value) in [("unit", &rule.unit), ("by", &rule.by), ("salt", &rule.salt)] {
         members.extend(value.as_deref().map(|value| (name.to_owned(), value.into())));

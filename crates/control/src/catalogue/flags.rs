@@ -132,7 +132,7 @@ fn kill_one(draft: &mut Draft<'_>, place: &Place, flag: &Key, mut state: FlagSta
     draft.put_state(place, flag, state);
     draft.say(sentence.clone());
     let details = json!({ "flag": flag, "to": to, "overridden_pins": overridden });
-    draft.tell("flag.killed", Scope::place(place), &format!("flag/{flag}"), &sentence, details);
+    draft.tell("flag.killed", Scope::place(place), &format!("flag/{flag}"), &sentence, &details);
     let item = update(format!("flag/{flag}"), place, sentence, vec![line("kill", before, Some(to))]);
     draft.note(item, Scope::place(place), "flag.kill");
     super::rollouts::killed(draft, place, flag);
@@ -201,7 +201,7 @@ pub(super) fn restore(draft: &mut Draft<'_>, place: &Place, flag: &Key) -> Resul
         Scope::place(place),
         &format!("flag/{flag}"),
         &sentence,
-        json!({ "flag": flag }),
+        &json!({ "flag": flag }),
     );
     let item = update(format!("flag/{flag}"), place, sentence, vec![line("kill", Some(kill.to), None)]);
     draft.note(item, Scope::place(place), "flag.restore");

@@ -109,7 +109,7 @@ fn settle(
 }
 
 /// The name that a value gives itself, if it is a scalar.
-fn own_name(value: &Json) -> Option<String> {
+pub(super) fn own_name(value: &Json) -> Option<String> {
     match value {
         Json::String(text) => Some(text.clone()),
         Json::Bool(_) | Json::Number(_) => Some(value.to_string()),

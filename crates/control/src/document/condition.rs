@@ -362,7 +362,11 @@ pub fn weight(value: &Json, at: &str, problems: &mut Vec<Problem>) -> Option<u32
 
 /// A weight as the percentage people write.
 pub fn percent(weight: u32) -> Json {
-    if weight % 1000 == 0 { Json::from(weight / 1000) } else { Json::from(f64::from(weight) / 1000.0) }
+    if weight.is_multiple_of(1000) {
+        Json::from(weight / 1000)
+    } else {
+        Json::from(f64::from(weight) / 1000.0)
+    }
 }
 
 /// A readable id for a rule without one, out of what it asks; equal questions get equal ids.

@@ -273,13 +273,13 @@ fn shared(object: &Object<'_>, problems: &mut Vec<Problem>) -> Map<String, Json>
             );
         }
     }
-    if let Some(day) = object.text("cleanup", problems) {
-        if day.parse::<jiff::civil::Date>().is_err() {
-            let sentence = format!("\"{day}\" is not a day.");
-            problems.push(
-                Problem::new("bad_date", object.pointer("cleanup"), sentence).hint("write it as 2026-12-31"),
-            );
-        }
+    if let Some(day) = object.text("cleanup", problems)
+        && day.parse::<jiff::civil::Date>().is_err()
+    {
+        let sentence = format!("\"{day}\" is not a day.");
+        problems.push(
+            Problem::new("bad_date", object.pointer("cleanup"), sentence).hint("write it as 2026-12-31"),
+        );
     }
     let permanent = object.boolean("permanent", problems) == Some(true);
     if permanent && object.get("reason").is_none() {
@@ -293,10 +293,10 @@ fn shared(object: &Object<'_>, problems: &mut Vec<Problem>) -> Map<String, Json>
         let sentence = "A permanent flag has no cleanup date.";
         problems.push(Problem::new("permanent_with_cleanup", object.pointer("cleanup"), sentence));
     }
-    if let Some(schema) = object.get("schema") {
-        if let Err(sentence) = super::schema::check_schema(schema) {
-            problems.push(Problem::new("bad_schema", object.pointer("schema"), sentence));
-        }
+    if let Some(schema) = object.get("schema")
+        && let Err(sentence) = super::schema::check_schema(schema)
+    {
+        problems.push(Problem::new("bad_schema", object.pointer("schema"), sentence));
     }
     let member = |name: &&str| object.get(name).map(|value| ((*name).to_owned(), value.clone()));
     SHARED.iter().filter_map(member).collect()
@@ -326,7 +326,7 @@ pub(super) fn section(object: &Object<'_>, problems: &mut Vec<Problem>) -> Secti
         rules: items(object, "rules", problems, rule),
         prerequisites: prerequisites(object, problems),
         targets: targets(object, problems),
-        pins: items(object, "pins", problems, |object, problems| pin(object, problems)),
+        pins: items(object, "pins", problems, pin),
         unit: object.text("unit", problems),
         salt: object.text("salt", problems),
         at: object.at.clone(),
@@ -521,12 +521,12 @@ pub(crate) fn pin(object: &Object<'_>, problems: &mut Vec<Problem>) -> Option<Pi
         }
     }
     let until = object.text("until", problems);
-    if let Some(text) = &until {
-        if super::until(text).is_none() {
-            let sentence = format!("\"{text}\" is not a day or a time.");
-            let problem = Problem::new("bad_date", object.pointer("until"), sentence);
-            problems.push(problem.hint("write it as 2026-12-31 or 2026-12-31T18:00:00Z"));
-        }
+    if let Some(text) = &until
+        && super::until(text).is_none()
+    {
+        let sentence = format!("\"{text}\" is not a day or a time.");
+        let problem = Problem::new("bad_date", object.pointer("until"), sentence);
+        problems.push(problem.hint("write it as 2026-12-31 or 2026-12-31T18:00:00Z"));
     }
     let variant = pick(object, "value", "variant", problems);
     if variant.is_none() {

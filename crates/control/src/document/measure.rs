@@ -66,11 +66,11 @@ pub(super) fn metric(object: &Object<'_>, problems: &mut Vec<Problem>) -> Option
     ];
     object.only(&known, problems);
     let key = object.key("metric", problems);
-    if let Some(key) = &key {
-        if BUILT_IN.contains(&key.as_str()) {
-            let sentence = format!("\"{key}\" is measured without set-up; its name cannot be taken.");
-            problems.push(Problem::new("built_in_metric", object.pointer("metric"), sentence));
-        }
+    if let Some(key) = &key
+        && BUILT_IN.contains(&key.as_str())
+    {
+        let sentence = format!("\"{key}\" is measured without set-up; its name cannot be taken.");
+        problems.push(Problem::new("built_in_metric", object.pointer("metric"), sentence));
     }
     let kind = object.text("kind", problems);
     if object.get("kind").is_none() {

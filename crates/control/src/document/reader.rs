@@ -165,17 +165,6 @@ pub(crate) fn span(text: &str) -> Option<Span> {
     n.checked_mul(micros).map(Span)
 }
 
-/// The same duration as people write it.
-pub(crate) fn span_text(span: Span) -> String {
-    let units =
-        [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
-    match units.iter().find(|(micros, _)| span.0 != 0 && span.0 % micros == 0) {
-        Some((micros, unit)) => format!("{}{unit}", span.0 / micros),
-        None if span.0 == 0 => "0s".to_owned(),
-        None => format!("{}us", span.0),
-    }
-}
-
 /// The known word nearest to one that is not known, if it is near.
 pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let limit = (word.chars().count() / 3).clamp(1, 3);

@@ -195,10 +195,10 @@ fn plain(text: &str) -> Result<Json, (&'static str, String)> {
         let signless = text.strip_prefix('+').unwrap_or(text);
         return number(signless, text);
     }
-    if let Some(hex) = unsigned.strip_prefix("0x").filter(|hex| !hex.is_empty()) {
-        if let Ok(n) = i64::from_str_radix(hex, 16) {
-            return Ok(Json::from(if text.starts_with('-') { -n } else { n }));
-        }
+    if let Some(hex) = unsigned.strip_prefix("0x").filter(|hex| !hex.is_empty())
+        && let Ok(n) = i64::from_str_radix(hex, 16)
+    {
+        return Ok(Json::from(if text.starts_with('-') { -n } else { n }));
     }
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
