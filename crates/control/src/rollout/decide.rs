@@ -476,12 +476,11 @@ impl Look<'_> {
             self.evidence.map_or_else(String::new, |evidence| sentence::why_left(rollout, at, evidence));
         if next.is_over() {
             let words = format!(
-                "Completed: {} is on {} since {}. At {} {why}. Make it permanent with `ensign rollout finish {}`.",
+                "Completed: {} is on {} since {}. At {} {why}. Make it permanent in the file: `ensign export` writes the edit.",
                 sentence::everyone(plan),
                 plan.new.name,
                 number::clock(self.now, self.now),
-                number::share(from),
-                plan.flag
+                number::share(from)
             );
             return self.automatic(next, Decision::Completed, words, Some(NoticeKind::Completed));
         }

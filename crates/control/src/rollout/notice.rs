@@ -51,7 +51,7 @@ impl NoticeKind {
             Self::Rollback | Self::MissingData => format!("ensign why {flag}"),
             Self::Hold | Self::Stuck => format!("ensign rollout status {flag}"),
             Self::Kill => format!("ensign restore {flag}"),
-            Self::Completed => format!("ensign rollout finish {flag}"),
+            Self::Completed => "ensign export".to_owned(),
             Self::ApprovalNeeded => format!("ensign rollout approve {flag}"),
         }
     }

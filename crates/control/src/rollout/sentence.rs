@@ -323,9 +323,7 @@ pub(super) fn next(rollout: &Rollout, evidence: Option<&Evidence>, facts: &Facts
                 format!("A person decides: `ensign rollout resume {}` or `abort`.", plan.flag)
             }
         }
-        Phase::Completed { .. } => {
-            format!("Make it permanent: `ensign rollout finish {}` prints the edit.", plan.flag)
-        }
+        Phase::Completed { .. } => "Make it permanent in the file: `ensign export` writes the edit.".into(),
         Phase::RolledBack { .. } | Phase::Aborted { .. } => {
             format!(
                 "Nothing: it has ended. A new try is `ensign rollout start {} --to {}`.",
