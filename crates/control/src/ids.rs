@@ -32,6 +32,13 @@ impl Span {
     }
 }
 
+impl std::ops::Add<Span> for Span {
+    type Output = Span;
+    fn add(self, other: Span) -> Span {
+        Span(self.0.saturating_add(other.0))
+    }
+}
+
 impl std::ops::Add<Span> for Timestamp {
     type Output = Timestamp;
     fn add(self, span: Span) -> Timestamp {

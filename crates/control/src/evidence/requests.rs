@@ -1,0 +1,250 @@
+//! Requests between their start and the age at which they count, and what each metric reads off them.
+//!
+//! A request counts with its state at a fixed age, not when it ends: failures are often faster than
+//! answers, and an arm that is only slower would look as if it failed more.
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::EARLY;
+use crate::event::Request;
+use crate::ids::{Span, Timestamp, Unit};
+use crate::metric::{Builtin, Status};
+
+/// No rollout compares this.
+pub(crate) const NOBODY: u32 = u32::MAX;
+
+/// One flag served for a request, and the comparison it is part of.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Link {
+    /// The baseline series of (flag, variant).
+    pub(crate) series: u32,
+    /// The rollout's slot, or [`NOBODY`].
+    pub(crate) roll: u32,
+    pub(crate) stratum: u16,
+    pub(crate) new: bool,
+    /// Request blocks it has entered, one bit per class.
+    pub(crate) entered: u16,
+    /// Late metrics it has a value for, one bit per guardrail (the first 32).
+    pub(crate) labelled: u32,
+    /// Late metrics for which it has matured, one bit per guardrail.
+    pub(crate) matured: u32,
+    pub(crate) unit: Unit,
+}
+
+/// What was reported about a request.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) duration: Span,
+    /// Negative: none.
+    pub(crate) first_token: Span,
+    pub(crate) status: Status,
+    /// Negative: none.
+    pub(crate) tokens_in: i64,
+    /// Negative: none.
+    pub(crate) tokens_out: i64,
+    /// Not a number: none.
+    pub(crate) cost: f64,
+}
+
+/// A value that came late, waiting for its request or unit to mature.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct LateValue {
+    pub(crate) roll: u32,
+    pub(crate) guard: u16,
+    pub(crate) stratum: u16,
+    pub(crate) y: f64,
+    pub(crate) size: f64,
+}
+
+/// A request on its way into the blocks.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Pending {
+    /// The number of the environment.
+    pub(crate) place: u16,
+    pub(crate) start: Timestamp,
+    /// When it is forgotten.
+    pub(crate) until: Timestamp,
+    /// An exposure with the request's id said that it started: its start was known before its end.
+    pub(crate) announced: bool,
+    pub(crate) first: Option<Link>,
+    pub(crate) more: Vec<Link>,
+    pub(crate) report: Option<Report>,
+    pub(crate) late: Vec<LateValue>,
+}
+
+impl Pending {
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.first.iter().chain(&self.more)
+    }
+
+    /// Whether it will enter the blocks: it said that it starts, or that it ended.
+    pub(crate) fn countable(&self) -> bool {
+        self.announced || self.report.is_some()
+    }
+
+    /// The request without what refers to it: enough to tell its ages.
+    pub(crate) fn head(&self) -> Self {
+        Self {
+            place: self.place,
+            start: self.start,
+            until: self.until,
+            announced: self.announced,
+            first: None,
+            more: Vec::new(),
+            report: self.report,
+            late: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, link: Link) {
+        match self.first {
+            None => self.first = Some(link),
+            Some(_) => self.more.push(link),
+        }
+    }
+
+    pub(crate) fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        self.first.iter_mut().chain(&mut self.more)
+    }
+}
+
+impl Report {
+    /// What an event says, or `None` if its numbers are impossible.
+    pub(crate) fn of(request: &Request) -> Option<Self> {
+        let sound = request.duration.0 >= 0
+            && request.first_token.is_none_or(|t| t.0 >= 0)
+            && request.cost.is_none_or(|c| c.is_finite() && c >= 0.0);
+        sound.then(|| Self {
+            duration: request.duration,
+            first_token: request.first_token.unwrap_or(Span(-1)),
+            status: request.status,
+            tokens_in: request.tokens_in.map_or(-1, i64::from),
+            tokens_out: request.tokens_out.map_or(-1, i64::from),
+            cost: request.cost.unwrap_or(f64::NAN),
+        })
+    }
+
+    /// How the request ended by the rules of the rollout: what takes longer than the timeout is a timeout,
+    /// at that time.
+    pub(crate) fn ended(&self, timeout: Span) -> (Status, Span) {
+        if self.duration < timeout { (self.status, self.duration) } else { (Status::Timeout, timeout) }
+    }
+}
+
+/// What a metric reads off a request at an age. `None`: no value in this metric.
+///
+/// An announced request that was not reported counts as still running in every metric but `unreported`:
+/// silence is a signal of its own, and counting it as an error would let a lost report roll a rollout back.
+pub(crate) fn value(
+    metric: Builtin,
+    announced: bool,
+    report: Option<&Report>,
+    age: Span,
+    timeout: Span,
+) -> Option<f64> {
+    if metric == Builtin::Unreported {
+        return announced.then(|| flag(report.is_none()));
+    }
+    let ended = report.map(|report| (report, report.ended(timeout)));
+    let ended = ended.filter(|(_, (_, duration))| *duration <= age);
+    match metric {
+        Builtin::ErrorRate => Some(flag(ended.is_some_and(|(_, (status, _))| status.counts_against()))),
+        Builtin::EarlyFailure => Some(flag(
+            ended.is_some_and(|(_, (status, duration))| status.counts_against() && duration <= EARLY),
+        )),
+        Builtin::StatusRate(of) => Some(flag(ended.is_some_and(|(_, (status, _))| status == of))),
+        // Answered by the return above.
+        Builtin::Unreported => None,
+        Builtin::Latency => match ended {
+            None => Some(millis(age)),
+            Some((_, (Status::Ok, duration))) => Some(millis(duration)),
+            // A timeout has the timeout as its latency: dropping it would make a model look fast that
+            // finishes only the easy requests.
+            Some((_, (Status::Timeout, _))) => Some(millis(timeout.min(age))),
+            Some(_) => None,
+        },
+        Builtin::TimeToFirstToken => {
+            let first = report.map_or(Span(-1), |r| r.first_token);
+            match ended {
+                _ if first.0 >= 0 && first <= age => Some(millis(first)),
+                None => Some(millis(age)),
+                Some(_) => None,
+            }
+        }
+        Builtin::TokensIn => amount(ended, |report| report.tokens_in as f64),
+        Builtin::TokensOut => amount(ended, |report| report.tokens_out as f64),
+        Builtin::Cost => amount(ended, |report| report.cost),
+    }
+}
+
+fn amount(ended: Option<(&Report, (Status, Span))>, read: impl Fn(&Report) -> f64) -> Option<f64> {
+    let (report, (status, _)) = ended?;
+    let y = read(report);
+    (status == Status::Ok && y >= 0.0).then_some(y)
+}
+
+fn flag(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
+}
+
+fn millis(span: Span) -> f64 {
+    span.0 as f64 / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Span = Span::seconds(60);
+
+    fn report(status: Status, seconds: i64) -> Report {
+        Report {
+            duration: Span::seconds(seconds),
+            first_token: Span::seconds(1),
+            status,
+            tokens_in: 10,
+            tokens_out: 20,
+            cost: f64::NAN,
+        }
+    }
+
+    #[track_caller]
+    fn check(metric: Builtin, report: Option<Report>, age: i64, expected: Option<f64>) {
+        assert_eq!(value(metric, true, report.as_ref(), Span::seconds(age), TIMEOUT), expected);
+    }
+
+    #[test]
+    fn a_request_counts_with_its_state_at_the_age() {
+        let slow = Some(report(Status::Ok, 10));
+        let fails = Some(report(Status::Malformed, 5));
+        check(Builtin::ErrorRate, slow, 4, Some(0.0));
+        check(Builtin::ErrorRate, fails, 4, Some(0.0));
+        check(Builtin::ErrorRate, fails, 5, Some(1.0));
+        check(Builtin::ErrorRate, None, 60, Some(0.0));
+        check(Builtin::Latency, slow, 4, Some(4_000.0));
+        check(Builtin::Latency, slow, 20, Some(10_000.0));
+        check(Builtin::Latency, fails, 20, None);
+        check(Builtin::TokensOut, slow, 4, None);
+        check(Builtin::TokensOut, slow, 10, Some(20.0));
+        check(Builtin::Cost, slow, 10, None);
+        check(Builtin::TimeToFirstToken, slow, 4, Some(1_000.0));
+    }
+
+    #[test]
+    fn what_takes_longer_than_the_timeout_is_one() {
+        let endless = Some(report(Status::Ok, 100));
+        check(Builtin::ErrorRate, endless, 60, Some(1.0));
+        check(Builtin::StatusRate(Status::Timeout), endless, 60, Some(1.0));
+        check(Builtin::Latency, endless, 60, Some(60_000.0));
+        check(Builtin::ErrorRate, endless, 59, Some(0.0));
+    }
+
+    #[test]
+    fn silence_is_a_metric_of_its_own() {
+        check(Builtin::Unreported, None, 60, Some(1.0));
+        check(Builtin::Unreported, Some(report(Status::Ok, 1)), 60, Some(0.0));
+        assert_eq!(value(Builtin::Unreported, false, None, TIMEOUT, TIMEOUT), None);
+        check(Builtin::EarlyFailure, Some(report(Status::UpstreamError, 2)), 2, Some(1.0));
+        check(Builtin::EarlyFailure, Some(report(Status::UpstreamError, 3)), 60, Some(0.0));
+    }
+}
