@@ -290,7 +290,7 @@ impl Engine {
                     None => {
                         shard.units.insert(key, UnitState::new(link.roll, now));
                         self.places[usize::from(place)].held.units += 1;
-                        self.mature_unit(link, time);
+                        self.mature_unit(link, time, true);
                         true
                     }
                     Some(state) => {
@@ -299,10 +299,15 @@ impl Engine {
                                 known.crossed = true;
                                 roll.refuse(Reason::CrossedUnit);
                             }
-                            Some(known) => known.at = known.at.min(time),
+                            Some(known) if time < known.at => {
+                                // It was exposed earlier than was known, so it matures earlier.
+                                known.at = time;
+                                self.mature_unit(link, time, false);
+                            }
+                            Some(_) => {}
                             None => {
                                 enter_stratum(state, now);
-                                self.mature_unit(link, time);
+                                self.mature_unit(link, time, true);
                             }
                         }
                         false

@@ -211,19 +211,20 @@ impl Engine {
         if self.randomised(link.roll) != Some(Randomised::Request) {
             return;
         }
-        self.each_maturity(link.roll, start, |roll, guard| Due::MatureRequest { id, roll, guard });
+        self.each_maturity(link.roll, start, true, |roll, guard| Due::MatureRequest { id, roll, guard });
     }
 
     /// Puts the maturity of a unit's first exposure in a stratum on the list.
-    pub(crate) fn mature_unit(&mut self, link: &Link, at: Timestamp) {
+    /// `new`: it was not on the list before.
+    pub(crate) fn mature_unit(&mut self, link: &Link, at: Timestamp, new: bool) {
         let (unit, stratum) = (link.unit, link.stratum);
-        self.each_maturity(link.roll, at, |roll, guard| Due::MatureUnit { unit, roll, guard, stratum });
+        self.each_maturity(link.roll, at, new, |roll, guard| Due::MatureUnit { unit, roll, guard, stratum });
     }
 
-    fn each_maturity(&mut self, slot: u32, start: Timestamp, due: impl Fn(u32, u16) -> Due) {
+    fn each_maturity(&mut self, slot: u32, start: Timestamp, new: bool, due: impl Fn(u32, u16) -> Due) {
         let Some(Some(roll)) = self.rolls.get_mut(slot as usize) else { return };
         for (guard, age) in roll.late_ages() {
-            roll.core.maturing[usize::from(guard)] += 1;
+            roll.core.maturing[usize::from(guard)] += u64::from(new);
             self.dues.add(start + age, due(slot, guard));
         }
     }

@@ -255,7 +255,7 @@ fn late_ratings_count_in_their_arm() {
 #[test]
 fn labels_that_go_missing_in_one_arm_are_not_trusted() {
     for randomised in [Randomised::Request, Randomised::Unit] {
-        let evidence = rated(randomised, Some(Span::seconds(20)), [4.0, 3.0], [0.6, 0.2]);
+        let evidence = rated(randomised, Some(Span::seconds(20)), [4.0, 4.0], [0.6, 0.2]);
         assert_eq!(evidence.guards[0].state, GuardState::Untrusted, "{randomised:?}");
         assert!(!evidence.harm);
     }
@@ -278,6 +278,7 @@ fn a_new_stratum_keeps_what_was_learned() {
     let evidence = seen(&fold(&log));
     assert!(evidence.harm);
     let guard = &evidence.guards[0];
-    assert_eq!(guard.n_new + guard.n_control, 6_000);
-    assert_eq!(guard.stratum_n_new + guard.stratum_n_control, 3_000);
+    // What is left in the open block is fewer than twenty requests.
+    assert!((5_980..=6_000).contains(&(guard.n_new + guard.n_control)));
+    assert!((2_980..=3_000).contains(&(guard.stratum_n_new + guard.stratum_n_control)));
 }

@@ -66,7 +66,11 @@ fn guards() -> Vec<Guard> {
         Guard { cap: Some(80.0), safe_margins: safe, ..builtin(Builtin::TokensOut, 0.1) },
         custom("rating", Shape::Rating, Better::Higher, 0.1),
         Guard { maturity: Some(Span::seconds(30)), ..custom("rating", Shape::Rating, Better::Higher, 0.1) },
-        Guard { maturity: Some(Span::seconds(20)), ..custom("tickets", Shape::Count, Better::Lower, 0.1) },
+        Guard {
+            maturity: Some(Span::seconds(20)),
+            cap: Some(3.0),
+            ..custom("tickets", Shape::Count, Better::Lower, 0.1)
+        },
         custom("share", Shape::Ratio, Better::Lower, 0.1),
     ]
 }
