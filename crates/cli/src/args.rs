@@ -17,7 +17,7 @@ Exit codes: 0 done, 1 refused or unsafe, 2 usage.";
 
 /// Feature flags for AI model deployment: guarded rollouts that take a bad model back by themselves.
 #[derive(Parser, Debug)]
-#[command(name = "ensign", version, about, after_help = ROOT_HELP, disable_help_subcommand = true)]
+#[command(name = "ensign", version, about = "Feature flags for AI model deployment: guarded rollouts that take a bad model back", after_help = ROOT_HELP, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) target: Target,

@@ -28,12 +28,22 @@ pub(crate) fn lint(lint: &Lint, json: bool) -> End {
     if json {
         print(&format!("{}\n", json!({"files": count, "errors": errors, "findings": findings})));
     } else {
-        print(&format!("{count} files: {errors} errors, {warnings} warnings.\n"));
+        print(&format!(
+            "{}: {}, {}.\n",
+            counted(count, "file"),
+            counted(errors, "error"),
+            counted(warnings, "warning")
+        ));
         for finding in &findings {
             print(&line(finding));
         }
     }
     if errors > 0 || (lint.strict && warnings > 0) { End::Refused } else { End::Done }
+}
+
+/// `1 file`, `2 files`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// `file:line:column: severity: sentence [code]`, as editors and CI systems read it, with the hint below.
@@ -85,7 +95,7 @@ pub(crate) fn reference() -> String {
 
 fn section(command: &clap::Command, name: &str, out: &mut String) {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let _ = write!(out, "\n## `{name}`\n\n{about}.\n");
+    let _ = write!(out, "\n## `{name}`\n\n{}.\n", about.trim_end_matches('.'));
     let arguments: Vec<&clap::Arg> = command
         .get_arguments()
         .filter(|arg| !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version"))
