@@ -4,4 +4,5 @@
 //! bucketing or rollouts; a module decodes, names what it could not carry, and encodes.
 
 pub mod events;
+pub mod ofrep;
 pub mod problem;

@@ -109,14 +109,19 @@ impl App {
                         .iter()
                         .map(|(scope, rev)| (from_store_scope(scope), rev.0))
                         .collect();
+                    self.telemetry.change("committed");
                     self.committed(writer, &change, &revisions).await;
                     return Ok(Done { revisions, ..done });
                 }
-                Err(CommitError::Conflict { .. }) => writer.stale = true,
+                Err(CommitError::Conflict { .. }) => {
+                    self.telemetry.change("decided_again");
+                    writer.stale = true;
+                }
                 Err(CommitError::Replayed { response }) => return commit::replay(&response, command),
                 Err(error @ (CommitError::Full | CommitError::Fault(_))) => {
                     // Whether it happened is not known after a fault: look before deciding anything else.
                     writer.stale |= matches!(error, CommitError::Fault(_));
+                    self.telemetry.change("not_stored");
                     if fallback::is_kill(command) {
                         return Ok(self.hold_in_memory(writer, command, actor, change, &error));
                     }

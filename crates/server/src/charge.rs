@@ -1,11 +1,17 @@
-//! What the guard needs of the application.
+//! What the guard needs of the application: a look becomes a command like any other.
 
 use async_trait::async_trait;
-use ensign_control::ids::{RolloutId, Timestamp};
+use ensign_control::catalogue::{Actor, Command};
+use ensign_control::ids::{Revision, RolloutId, Timestamp};
 use ensign_store::FenceCheck;
 
-use crate::App;
 use crate::guard::{Charge, Look, Outcome};
+use crate::{App, Options};
+
+/// The version of the statistical methods, as receipts carry it.
+fn method() -> String {
+    ensign_stats::METHOD_VERSION.to_string()
+}
 
 #[async_trait]
 impl Charge for App {
@@ -14,11 +20,34 @@ impl Charge for App {
     }
 
     fn active(&self) -> Vec<RolloutId> {
-        Vec::new()
+        self.image().catalogue.active_rollouts().into_iter().map(|rollout| rollout.id).collect()
     }
 
-    async fn look(&self, _look: &Look, _fence: &FenceCheck) -> Outcome {
-        Outcome::Nothing
+    async fn look(&self, look: &Look, fence: &FenceCheck) -> Outcome {
+        let actor = Actor::new(Actor::GUARD);
+        let evidence = look.evidence.clone().map(Box::new);
+        let tick = |log| Command::RolloutTick {
+            rollout: look.rollout.clone(),
+            evidence: evidence.clone(),
+            log,
+            method: method(),
+        };
+        // The block log is long and needed for a receipt only: most looks end here.
+        let what = match self.plan(&tick(None), &actor) {
+            Ok(change) if change.is_empty() && change.notices.is_empty() => return Outcome::Nothing,
+            Ok(change) => change.audit.first().map(|entry| entry.action.clone()).unwrap_or_default(),
+            Err(error) => return Outcome::Failed(error.to_string()),
+        };
+        let options =
+            Options { fence: Some(fence.clone()), log_position: Some(look.position), ..Options::default() };
+        match self.act(&tick(look.log.clone().map(Box::new)), &actor, options).await {
+            Ok(done) => {
+                let revision = Revision(done.revision(&look.rollout.place).unwrap_or_default());
+                Outcome::Decided { revision, what }
+            }
+            Err(error) if error.code() == "fenced" => Outcome::Fenced,
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
     }
 
     async fn due(&self) {

@@ -136,7 +136,7 @@ impl From<CommitError> for ApiError {
             CommitError::Conflict { item, .. } => {
                 Self::new("conflict", format!("{} {} kept changing meanwhile.", item.kind, item.key))
             }
-            CommitError::Fenced => Self::new("conflict", "Another process decides about this by now."),
+            CommitError::Fenced => Self::new("fenced", "Another process decides about this by now."),
             CommitError::Replayed { .. } => {
                 Self::new("conflict", "This change is being made by another request.")
             }

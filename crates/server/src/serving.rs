@@ -3,13 +3,14 @@
 mod book;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use ensign_control::catalogue::Catalogue;
-use ensign_control::ids::{Place, Revision};
+use ensign_control::ids::{Fingerprint, FlagId, Key, Place, Revision, Timestamp};
 use ensign_eval::model::{Flag, KeyList, Segment, USER};
 use ensign_eval::{Changes, Ruleset};
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::watch;
 
 use crate::image::Image;
@@ -32,6 +33,8 @@ pub struct Serving {
     pub ruleset: Ruleset,
     /// The definitions by key.
     pub flags: BTreeMap<String, Arc<Flag>>,
+    /// The flags' ids in events.
+    pub(crate) ids: FxHashMap<String, FlagId>,
     segments: BTreeMap<String, Opted>,
     /// What events need to know of it.
     pub book: PlaceBook,
@@ -53,6 +56,7 @@ impl Serving {
             version: Version::default(),
             ruleset: Ruleset::default(),
             flags: BTreeMap::new(),
+            ids: FxHashMap::default(),
             segments: BTreeMap::new(),
             book: PlaceBook::new(place.clone(), keys.clone(), [], [], []),
             problems: Vec::new(),
@@ -101,8 +105,12 @@ impl Serving {
             removed_flags: &gone(&mut before.flags.keys(), &|key| flags.contains_key(key)),
             removed_segments: &gone(&mut before.segments.keys(), &|key| segments.contains_key(key)),
         });
-        let book = book::of(place, keys, image, &flags);
-        Self { version, ruleset, flags, segments, book, problems }
+        let ids = flags
+            .keys()
+            .filter_map(|key| Some((key.clone(), FlagId::of(place, &key.parse::<Key>().ok()?))))
+            .collect();
+        let book = book::of(place, keys, catalogue, &flags);
+        Self { version, ruleset, flags, ids, segments, book, problems }
     }
 }
 
@@ -129,13 +137,27 @@ pub struct PlaceState {
     pub(crate) keys: BookKeys,
     serving: ArcSwap<Serving>,
     announce: watch::Sender<Version>,
+    noted: [Mutex<Noted>; NOTED_SHARDS],
+}
+
+const NOTED_SHARDS: usize = 16;
+/// Exposures that one shard remembers.
+const NOTED: usize = 1 << 14;
+/// How long they are remembered, in microseconds: an exposure that the log could not take is noted again after that.
+const NOTED_FOR: i64 = 60 * 1_000_000;
+
+/// Exposures noted lately, so that a unit that asks often does not fill the log with what is known.
+#[derive(Default)]
+struct Noted {
+    since: i64,
+    ids: FxHashSet<u128>,
 }
 
 impl PlaceState {
     pub(crate) fn new(place: Place, keys: BookKeys) -> Self {
         let serving = Serving::empty(&place, &keys);
         let announce = watch::Sender::new(serving.version);
-        Self { place, keys, serving: ArcSwap::from_pointee(serving), announce }
+        Self { place, keys, serving: ArcSwap::from_pointee(serving), announce, noted: Default::default() }
     }
 
     /// What is served now.
@@ -148,6 +170,17 @@ impl PlaceState {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Version> {
         self.announce.subscribe()
+    }
+
+    /// Whether an exposure was not noted within the last minute; it is from now on.
+    pub(crate) fn is_new_exposure(&self, id: Fingerprint, now: Timestamp) -> bool {
+        let shard = &self.noted[(id.0 >> 64) as usize % NOTED_SHARDS];
+        let mut noted = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.ids.len() >= NOTED || now.0 - noted.since > NOTED_FOR {
+            noted.ids.clear();
+            noted.since = now.0;
+        }
+        noted.ids.insert(id.0)
     }
 
     /// Serves something else from now on, and says so.

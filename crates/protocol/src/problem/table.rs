@@ -99,7 +99,12 @@ pub const TABLE: &[Code] = &[
         "Too many",
         "A limit on how much can be held is reached; `Retry-After` says when to come back.",
     ),
-    row("overloaded", 503, "Overloaded", "Too many events are under way. Nothing of this batch was counted; send the same batch again after `Retry-After` seconds."),
+    row(
+        "overloaded",
+        503,
+        "Overloaded",
+        "Too many events are under way. Nothing of this batch was counted; send the same batch again after `Retry-After` seconds.",
+    ),
     row("not_ready", 503, "Not ready", "The server is starting or stopping."),
     row(
         "store_full",

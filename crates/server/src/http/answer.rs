@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::http::HeaderMap;
-use ensign_control::catalogue::{Answer, PlanItem, Verb};
+use ensign_control::catalogue::{Answer, Line, PlanItem, Verb};
 use ensign_control::ids::Place;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::act::{Done, Options};
@@ -22,9 +22,9 @@ pub(crate) struct Changed {
     pub(crate) revision: Option<u64>,
     /// What happened, what follows from it, what to know.
     pub(crate) sentences: Vec<String>,
-    /// Item by item: `{subject, environment, verb, sentence, lines: [{path, before, after}]}`.
+    /// Item by item: `{subject, environment, verb, sentence, lines}`.
     #[schema(value_type = Vec<Object>)]
-    pub(crate) changes: Vec<PlanItem>,
+    pub(crate) changes: Vec<Value>,
     /// What differs from the file that was last applied, and was left alone.
     #[schema(value_type = Vec<Object>)]
     pub(crate) drift: Vec<Value>,
@@ -51,17 +51,14 @@ impl Changed {
 
     /// The answer of a plan: nothing has happened.
     pub(crate) fn planned(answer: Answer) -> Self {
-        let drift = answer
-            .plan
-            .iter()
+        let items = answer.plan.iter();
+        let drift = items
+            .clone()
             .filter(|item| !item.drift.is_empty())
-            .map(|item| {
-                serde_json::json!({
-                    "subject": item.subject, "environment": item.environment, "lines": item.drift,
-                })
-            })
+            .map(|item| item_json(item, &item.drift))
             .collect();
-        let changes = answer.plan.into_iter().filter(|item| item.verb != Verb::Keep).collect();
+        let changes =
+            items.filter(|item| item.verb != Verb::Keep).map(|item| item_json(item, &item.lines)).collect();
         Self {
             revision: None,
             sentences: answer.sentences,
@@ -71,6 +68,26 @@ impl Changed {
             replayed: false,
             credentials: BTreeMap::new(),
         }
+    }
+}
+
+fn item_json(item: &PlanItem, lines: &[Line]) -> Value {
+    json!({
+        "subject": item.subject,
+        "environment": item.environment,
+        "verb": item.verb,
+        "sentence": item.sentence,
+        "lines": lines.iter().map(line_text).collect::<Vec<_>>(),
+    })
+}
+
+/// A line of a difference for people.
+pub(crate) fn line_text(line: &Line) -> String {
+    match (&line.before, &line.after) {
+        (Some(before), Some(after)) => format!("{}: {before} → {after}", line.path),
+        (None, Some(after)) => format!("+ {}: {after}", line.path),
+        (Some(before), None) => format!("- {}: {before}", line.path),
+        (None, None) => line.path.clone(),
     }
 }
 

@@ -57,7 +57,10 @@ pub(crate) fn token(headers: &HeaderMap) -> Option<&str> {
 /// Who it is. Unknown, expired and revoked look the same.
 pub(crate) fn authenticate(app: &App, headers: &HeaderMap) -> Result<Grant, ApiError> {
     let Some(token) = token(headers) else {
-        return Err(ApiError::new("unauthenticated", "Send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`."));
+        return Err(ApiError::new(
+            "unauthenticated",
+            "Send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+        ));
     };
     app.grant(token).ok_or_else(|| ApiError::new("unauthenticated", "This key is not valid here."))
 }
@@ -128,6 +131,38 @@ impl<N> By<N> {
     /// Only keys of the whole project.
     pub(crate) fn whole_project(&self) -> Result<(), ApiError> {
         if self.grant.environment.is_none() { Ok(()) } else { Err(elsewhere(&self.grant)) }
+    }
+}
+
+/// The part of an environment's path behind the environment.
+pub(crate) struct Name(pub(crate) String);
+
+/// The two parts of an environment's path behind the environment.
+pub(crate) struct Names(pub(crate) [String; 2]);
+
+async fn names<const N: usize>(parts: &mut Parts, app: &Arc<App>) -> Result<[String; N], ApiError> {
+    let params = RawPathParams::from_request_parts(parts, app)
+        .await
+        .map_err(|_| ApiError::new("bad_key", "The path has bytes that are not UTF-8."))?;
+    let own = params.iter().filter(|(name, _)| !matches!(*name, "project" | "environment"));
+    let own: Vec<String> = own.map(|(_, text)| text.to_owned()).collect();
+    own.try_into().map_err(|_| ApiError::not_found("There is nothing under this path."))
+}
+
+impl FromRequestParts<Arc<App>> for Name {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let [name] = names(parts, app).await?;
+        Ok(Self(name))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Names {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        Ok(Self(names(parts, app).await?))
     }
 }
 

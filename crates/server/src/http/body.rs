@@ -33,12 +33,14 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Arc<App>> for Body<T, 
 /// The bytes of a body, if there are not too many.
 pub(crate) async fn read(request: Request, limit: usize) -> Result<bytes::Bytes, ApiError> {
     let too_large = || ApiError::new("body_too_large", format!("A body has at most {limit} bytes here."));
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
     to_bytes(request.into_body(), limit).await.map_err(|error| {
-        let long = std::error::Error::source(&error).is_some_and(|why| why.to_string().contains("length limit"));
+        let long =
+            std::error::Error::source(&error).is_some_and(|why| why.to_string().contains("length limit"));
         if long { too_large() } else { ApiError::new("body_unreadable", "The body did not arrive whole.") }
     })
 }
@@ -143,7 +145,12 @@ mod tests {
     #[track_caller]
     fn check(body: &[u8], code: &str, pointer: Option<&str>, place: (u32, u32)) {
         let document = parse::<Shape>(body).unwrap_err().document;
-        assert_eq!((document.code.as_str(), document.pointer.as_deref()), (code, pointer), "{}", document.detail);
+        assert_eq!(
+            (document.code.as_str(), document.pointer.as_deref()),
+            (code, pointer),
+            "{}",
+            document.detail
+        );
         assert_eq!((document.line, document.column), (Some(place.0), Some(place.1)), "{}", document.detail);
     }
 
@@ -158,7 +165,12 @@ mod tests {
         check(b"{\"nam\": \"a\"}", "json_unknown_member", Some("/nam"), (1, 6));
         check(b"{}", "json_missing_member", Some(""), (1, 2));
         check(b"{\"name\": \"a\", \"name\": \"b\"}", "json_duplicate_member", Some("/name"), (1, 20));
-        check(b"{\"name\": \"a\", \"parts\": [{\"weight\": 1}, {\"weight\": -1}]}", "json_type", Some("/parts/1/weight"), (1, 52));
+        check(
+            b"{\"name\": \"a\", \"parts\": [{\"weight\": 1}, {\"weight\": -1}]}",
+            "json_type",
+            Some("/parts/1/weight"),
+            (1, 52),
+        );
         check(b"{\"name\":\n \"\xff\"}", "not_utf8", None, (2, 3));
     }
 }

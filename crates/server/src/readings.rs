@@ -1,0 +1,141 @@
+//! How the server is, read when somebody asks.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::App;
+use crate::telemetry::Reading;
+
+/// A guard that has not looked for so long is as good as dead, in microseconds.
+const GUARD_STALE: i64 = 30 * 1_000_000;
+
+/// Whether requests should be sent here.
+#[derive(Debug, Serialize)]
+pub(crate) struct Readiness {
+    pub(crate) ready: bool,
+    /// Whether everything is loaded and nothing is stopping.
+    loaded: bool,
+    /// Whether the store answers and its last write was not refused for want of space.
+    store_writable: bool,
+    /// Whether the event log's last write was not refused for want of space.
+    events_writable: bool,
+    /// Seconds since the guard last looked at everything; none before the first time.
+    guard_age_seconds: Option<f64>,
+    /// What is wrong, in words.
+    problems: Vec<String>,
+}
+
+/// Serving and killing go on whatever the disk does, so only a server that has not loaded, or whose guard is dead, is
+/// not ready; the rest is said.
+pub(crate) async fn readiness(app: &App) -> Readiness {
+    let loaded = app.is_ready();
+    let store = app.deps.store.status().await;
+    let store_writable = store.as_ref().is_ok_and(|status| !status.full);
+    let events_writable = !app.pipeline.status().full;
+    let age = guard_age(app);
+    let guard_alive = age.is_none_or(|age| age < GUARD_STALE);
+    let mut problems = Vec::new();
+    let mut say = |good: bool, what: &str| {
+        if !good {
+            problems.push(what.to_owned());
+        }
+    };
+    say(loaded, "The server is starting or stopping.");
+    say(store_writable, "The store cannot be written: changes are refused, kills hold in memory.");
+    say(events_writable, "The event log cannot be written: events are refused.");
+    say(guard_alive, "The guard has not looked for 30 seconds: nothing would be taken back.");
+    let guard_age_seconds = age.map(|age| age as f64 / 1e6);
+    let ready = loaded && guard_alive;
+    Readiness { ready, loaded, store_writable, events_writable, guard_age_seconds, problems }
+}
+
+fn guard_age(app: &App) -> Option<i64> {
+    let last = app.guard()?.last_look()?;
+    Some((app.now() - last).0.max(0))
+}
+
+fn gauge(name: &'static str, help: &'static str, value: f64) -> Reading {
+    Reading { name, help, labels: Vec::new(), value }
+}
+
+/// Every number that is read rather than counted.
+pub(crate) async fn all(app: &App) -> Vec<Reading> {
+    let log = app.pipeline.status();
+    let mut all = vec![
+        gauge("ready", "1 when requests should be sent here", f64::from(readiness(app).await.ready)),
+        gauge("log_durable_position", "Position behind the last durable event record", log.durable as f64),
+        gauge("log_folded_position", "Position behind the last folded event record", log.folded as f64),
+        gauge("log_checkpoint_position", "Position of the last saved evidence", log.checkpoint as f64),
+        gauge("events_in_flight_bytes", "Bytes of events under way", log.in_flight as f64),
+        gauge(
+            "events_overloaded",
+            "Batches refused since the start because too much was under way",
+            log.overloaded as f64,
+        ),
+        gauge(
+            "exposures_lost",
+            "Exposures of the server's own evaluations lost since the start",
+            log.exposures_lost as f64,
+        ),
+    ];
+    let fates = ["accepted", "duplicate", "unattributed", "too_old", "bad_value", "full"];
+    for (fate, count) in fates.into_iter().zip(log.fates) {
+        let labels = vec![("fate", fate.to_owned())];
+        all.push(Reading {
+            name: "events",
+            help: "Events since the start by fate",
+            labels,
+            value: count as f64,
+        });
+    }
+    if let Some(age) = guard_age(app) {
+        let help = "Seconds since the guard last looked at everything";
+        all.push(gauge("guard_age_seconds", help, age as f64 / 1e6));
+    }
+    if let Some(guard) = app.guard() {
+        all.push(gauge("guard_decisions", "Decisions since the start", guard.decisions() as f64));
+        all.push(gauge("guard_failures", "Looks in a row that failed", guard.failures() as f64));
+    }
+    if let Ok(store) = app.deps.store.status().await {
+        all.push(gauge(
+            "store_full",
+            "1 when the last write was refused for want of space",
+            f64::from(store.full),
+        ));
+        all.push(gauge("audit_records", "Records of the audit log", store.audit.seq as f64));
+        all.push(gauge(
+            "webhooks_waiting",
+            "Notices that are not delivered yet",
+            store.outbox_waiting as f64,
+        ));
+        all.push(gauge("webhooks_abandoned", "Notices that were given up", store.outbox_abandoned as f64));
+    }
+    for (place, state) in app.places().iter() {
+        let labels =
+            || vec![("project", place.project.to_string()), ("environment", place.environment.to_string())];
+        let serving = state.serving();
+        let reading = |name, help, value| Reading { name, help, labels: labels(), value };
+        all.push(reading("revision", "Revision that is served", serving.version.revision.0 as f64));
+        all.push(reading("flags", "Flags that are served", serving.flags.len() as f64));
+        all.push(reading(
+            "definition_problems",
+            "Things wrong with single flags or segments",
+            serving.problems.len() as f64,
+        ));
+    }
+    let mut phases: BTreeMap<&'static str, u32> = BTreeMap::new();
+    for rollout in app.image().catalogue.active_rollouts() {
+        *phases.entry(rollout.phase.word()).or_default() += 1;
+    }
+    for (phase, count) in phases {
+        let labels = vec![("phase", phase.to_owned())];
+        all.push(Reading {
+            name: "rollouts",
+            help: "Rollouts that are not over, by phase",
+            labels,
+            value: f64::from(count),
+        });
+    }
+    all
+}
