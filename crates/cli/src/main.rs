@@ -34,6 +34,8 @@ pub(crate) enum End {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let env = Env::read();
+    // One TLS implementation for every client of the process; that one is set already is no error.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => {
