@@ -266,11 +266,8 @@ impl<'a> Fleet<'a> {
             self.send(begin, What::Exposure { served: vec![served], request: Some(id) });
         }
         let taken = Span((outcome.seconds * 1e6) as i64);
-        let (status, duration) = if taken < self.timeout {
-            (outcome.status, taken)
-        } else {
-            (Status::Timeout, self.timeout)
-        };
+        let (status, duration) =
+            if taken < self.timeout { (outcome.status, taken) } else { (Status::Timeout, self.timeout) };
         let ok = status == Status::Ok;
         let request = Request {
             id: announced.then_some(id),

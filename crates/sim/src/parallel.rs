@@ -85,9 +85,8 @@ mod tests {
 
     #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
-        let run = |threads| {
-            Repeat { seed: 1, row: "row", times: 57, threads, progress: false }.run(|seed| seed)
-        };
+        let run =
+            |threads| Repeat { seed: 1, row: "row", times: 57, threads, progress: false }.run(|seed| seed);
         assert_eq!(run(1), run(3));
         assert_eq!(run(1).len(), 57);
     }

@@ -3,7 +3,7 @@
 use ensign_control::evidence::Record;
 use ensign_control::evidence::watch::Watch;
 use ensign_control::ids::{Revision, Span};
-use ensign_control::rollout::{Command, Facts, Phase, Plan, Rollout, RollbackCause, Step, Who, Window};
+use ensign_control::rollout::{Command, Facts, Phase, Plan, RollbackCause, Rollout, Step, Who, Window};
 
 use crate::fleet::{Fleet, Law, Traffic, rollout};
 use crate::guards::TIMEOUT;

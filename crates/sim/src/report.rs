@@ -100,7 +100,13 @@ pub struct Row {
 
 impl Row {
     /// A row judged by a median.
-    pub fn of_median(id: &'static str, what: &str, values: usize, median: Option<Median>, unit: Unit) -> Self {
+    pub fn of_median(
+        id: &'static str,
+        what: &str,
+        values: usize,
+        median: Option<Median>,
+        unit: Unit,
+    ) -> Self {
         let of = |pick: fn(&Median) -> f64| median.as_ref().map_or(f64::INFINITY, pick);
         Self {
             id,
@@ -200,9 +206,9 @@ impl Report {
     /// The sentence above the table.
     pub fn sentence(&self) -> String {
         let count = |verdict| self.rows.iter().filter(|row| row.verdict() == verdict).count();
-        let (goal, floor, broken) =
-            (count(Verdict::Goal), count(Verdict::Floor), count(Verdict::Broken));
-        let form = if self.quick { "quick form, with wider lines for its small samples" } else { "full form" };
+        let (goal, floor, broken) = (count(Verdict::Goal), count(Verdict::Floor), count(Verdict::Broken));
+        let form =
+            if self.quick { "quick form, with wider lines for its small samples" } else { "full form" };
         let all = goal + floor + broken;
         let verdict = if broken > 0 {
             format!("{broken} of {all} rows break their floor; {goal} reach their goal.")
@@ -273,9 +279,9 @@ fn wrap(text: &str, indent: usize) -> String {
 fn fold(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        let fits = lines.last().is_some_and(|line| {
-            line.is_empty() || line.chars().count() + 1 + word.chars().count() <= width
-        });
+        let fits = lines
+            .last()
+            .is_some_and(|line| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= width);
         if !fits {
             lines.push(String::new());
         }

@@ -35,7 +35,11 @@ fn vectors() {
             }
             Judged::Off { off, at, ok } => {
                 println!("{name} {} {off:.1e} {at}", if *ok { "ok" } else { "FAIL" });
-                if *ok { passed += 1 } else { failed += 1 }
+                if *ok {
+                    passed += 1
+                } else {
+                    failed += 1
+                }
                 if *off > worst.0 {
                     worst = (*off, format!("{} {at}", case.id));
                 }

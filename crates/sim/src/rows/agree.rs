@@ -51,7 +51,8 @@ pub(super) fn vectors(_: &Ask<'_>) -> Vec<Row> {
         row("the same, sample ratio", true, Lines { floor: 1e-9, goal: 1e-10 }),
     ];
     if let Some(last) = rows.last_mut() {
-        last.note = format!("{} {waiting} cases belong to methods not built yet. {}", last.note, failed.join("; "));
+        last.note =
+            format!("{} {waiting} cases belong to methods not built yet. {}", last.note, failed.join("; "));
     }
     rows
 }

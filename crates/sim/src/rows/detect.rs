@@ -2,6 +2,7 @@
 
 use ensign_control::evidence::watch::{Guard, Margin, Watch};
 use ensign_control::ids::Span;
+use ensign_control::metric::Status;
 
 use super::Ask;
 use crate::fleet::{Asked, Fleet, Law, Outcome, Traffic};
@@ -28,7 +29,6 @@ pub(super) fn usual(fails: f64, random: &mut Random) -> Outcome {
 
 /// A request of all eight metrics, its failure rate given.
 pub(super) fn full(fails: f64, random: &mut Random) -> Outcome {
-    use ensign_control::metric::Status;
     let mut outcome = usual(fails, random);
     if outcome.status == Status::Ok {
         outcome.status = match random.uniform() {
@@ -90,11 +90,11 @@ fn sprt(failures: &[bool], p0: f64, p1: f64, threshold: f64) -> f64 {
 /// S2: the eight guardrails against a test that knows both rates.
 pub(super) fn against_sprt(ask: &Ask<'_>) -> Vec<Row> {
     let rows = [
-        ("S2a", 0.02, "errors 1→2 %, 8 guards ÷ SPRT", 60, 600, 40_000, 1.9),
-        ("S2b", 0.05, "errors 1→5 %, 8 guards ÷ SPRT", 200, 2_000, 8_000, 1.8),
+        ("S2a", 0.02, "errors 1→2 %, 8 guards ÷ SPRT", 60, 600, 40_000),
+        ("S2b", 0.05, "errors 1→5 %, 8 guards ÷ SPRT", 200, 2_000, 8_000),
     ];
     let threshold = libm::log(8.0 / 0.01);
-    rows.map(|(name, rate, what, quick, full_n, at_most, wide)| {
+    rows.map(|(name, rate, what, quick, full_n, at_most)| {
         let law = move |asked: &Asked, random: &mut Random| full(if asked.new { rate } else { 0.01 }, random);
         let pairs = ask.repeat(name, quick, full_n).run(|seed| {
             let mut seen = until_harm(seed, guards::watch(guards::eight(), 0.01), &law, at_most);
@@ -112,7 +112,7 @@ pub(super) fn against_sprt(ask: &Ask<'_>) -> Vec<Row> {
             of(&theirs)
         );
         Row::of_median("S2", what, pairs.len(), median_ratio(&pairs, ask.seed), Unit::Ratio)
-            .judged(ask.lines(wide, 1.6, 1.4))
+            .judged(ask.lines(name))
             .noted(note)
     })
     .into()
@@ -127,8 +127,6 @@ struct Single<'a> {
     alpha: f64,
     law: Law<'a>,
     runs: (usize, usize),
-    /// Quick floor, floor, goal.
-    lines: (f64, f64, f64),
 }
 
 fn single(ask: &Ask<'_>, row: &Single<'_>) -> Row {
@@ -150,9 +148,8 @@ fn single(ask: &Ask<'_>, row: &Single<'_>) -> Row {
     if never > 0 {
         note = format!("{note} {never} not decided within 20,000.");
     }
-    let (quick, floor, goal) = row.lines;
     Row::of_median(row.id, row.what, counted.len(), median(&counted), Unit::Requests)
-        .judged(ask.lines(quick, floor, goal))
+        .judged(ask.lines(row.name))
         .noted(note)
 }
 
@@ -161,7 +158,7 @@ pub(super) fn to_rollback(ask: &Ask<'_>) -> Vec<Row> {
     let law = |asked: &Asked, random: &mut Random| usual(if asked.new { 0.05 } else { 0.01 }, random);
     let eighth = Guard { weight: 0.125, ..guards::errors(NONE) };
     let margin = guards::errors(Margin::Relative(0.5));
-    let row = |name, what, guard, lines| Single {
+    let row = |name, what, guard| Single {
         id: "S4",
         name,
         what,
@@ -169,11 +166,10 @@ pub(super) fn to_rollback(ask: &Ask<'_>) -> Vec<Row> {
         alpha: 0.01,
         law: &law,
         runs: (300, 3_000),
-        lines,
     };
     vec![
-        single(ask, &row("S4a", "1→5 %, margin 0, weight 1/8", eighth, (270.0, 240.0, 200.0))),
-        single(ask, &row("S4b", "1→5 %, margin 1.5x, weight 1", margin, (310.0, 275.0, 240.0))),
+        single(ask, &row("S4a", "1→5 %, margin 0, weight 1/8", eighth)),
+        single(ask, &row("S4b", "1→5 %, margin 1.5x, weight 1", margin)),
     ]
 }
 
@@ -192,7 +188,6 @@ pub(super) fn latency(ask: &Ask<'_>) -> Vec<Row> {
             alpha: 0.05,
             law: &law,
             runs: (300, 3_000),
-            lines: (250.0, 215.0, 150.0),
         },
     )]
 }
@@ -215,7 +210,6 @@ pub(super) fn score_and_tokens(ask: &Ask<'_>) -> Vec<Row> {
         alpha: 0.05,
         law: &scores,
         runs: (300, 3_000),
-        lines: (140.0, 115.0, 90.0),
     };
     let tokens = Single {
         id: "S6",
@@ -225,7 +219,6 @@ pub(super) fn score_and_tokens(ask: &Ask<'_>) -> Vec<Row> {
         alpha: 0.05,
         law: &tokens,
         runs: (200, 3_000),
-        lines: (330.0, 275.0, 190.0),
     };
     vec![single(ask, &score), single(ask, &tokens)]
 }

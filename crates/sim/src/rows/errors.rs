@@ -10,7 +10,7 @@ use crate::pilot::{End, Pilot};
 use crate::random::Random;
 use crate::report::Row;
 
-/// A tenth of a minute's swing: the period of the drifting baseline in seconds.
+/// The period of the drifting baseline, seconds.
 const PERIOD: f64 = 240.0;
 
 /// Every metric drifts with the time of day, in both arms alike.
@@ -27,7 +27,7 @@ fn drifting(asked: &Asked, random: &mut Random) -> Outcome {
 pub(super) fn false_rollbacks(ask: &Ask<'_>) -> Vec<Row> {
     let stage = Span::seconds(60);
     let plan = guards::plan(&guards::watch(guards::eight(), 0.01), &[1, 5, 10, 25, 50, 95], stage, true);
-    let ends = ask.repeat("S1", 500, 2_500).run(|seed| {
+    let ends = ask.repeat("S1", 250, 2_500).run(|seed| {
         let mut pilot = Pilot::start(seed, TRAFFIC, &drifting, plan.clone(), false);
         let end = pilot.follow(Span(stage.0 * 20));
         (end, pilot.fleet.new_served())
@@ -44,7 +44,7 @@ pub(super) fn false_rollbacks(ask: &Ask<'_>) -> Vec<Row> {
     );
     vec![
         Row::of_share("S1", "false rollbacks of a whole rollout", of(End::Harm), ends.len())
-            .judged(ask.lines(0.025, 0.013, 0.010))
+            .judged(ask.lines("S1"))
             .noted(note),
     ]
 }
@@ -82,10 +82,15 @@ pub(super) fn unequal_speed(ask: &Ask<'_>) -> Vec<Row> {
                 Pilot::start(seed, traffic, law, plan.clone(), false).follow(Span(stage.0 * 2 + 120_000_000))
             });
             let bad = ends.iter().filter(|end| **end == End::Harm).count();
-            Row::of_share("S8", speed.what, bad, ends.len()).judged(ask.lines(0.08, 0.05, 0.01)).noted(
-                "50 requests/s, errors 5 % in both arms, one guardrail, margin 0, alpha 0.05, default settle, \
-                 stages 5 % and 25 % of 4 minutes each.",
-            )
+            let row = Row::of_share("S8", speed.what, bad, ends.len());
+            let note = format!(
+                "Judged by the share itself (upper 99 % limit {:.2} %). 50 requests/s, errors 5 % in both arms, one \
+                 guardrail, margin 0, alpha 0.05, default settle, stages 5 % and 25 % of 4 minutes each.",
+                100.0 * row.value
+            );
+            Row { value: bad as f64 / ends.len().max(1) as f64, ..row }
+                .judged(ask.lines("S8"))
+                .noted(note)
         })
         .into()
 }

@@ -34,7 +34,7 @@ pub(super) fn onset(ask: &Ask<'_>) -> Vec<Row> {
     let after: Vec<f64> = after.into_iter().filter(|n| *n >= 0.0).collect();
     vec![
         Row::of_median("S7", "1→3 % after 10,000, margin 0", after.len(), median(&after), Unit::Requests)
-            .judged(ask.lines(1_350.0, 1_050.0, 800.0))
+            .judged(ask.lines("S7"))
             .noted(format!(
                 "{early} more rolled back before the onset: false alarms at alpha 0.05, left out of the median."
             )),

@@ -35,9 +35,10 @@ pub(super) fn wrong_proofs(ask: &Ask<'_>) -> Vec<Row> {
         let score = random.beta(if asked.new { 0.65 } else { 0.7 }, 0.18);
         Outcome { score: Some(score), ..Outcome::ok(random.lognormal(1.0, 0.6)) }
     };
-    let rows: [(&str, &str, Guard, Law<'_>, i64, (usize, usize)); 2] = [
-        ("S10a", "errors 5→10 %, margin 2x", guards::errors(Margin::Relative(1.0)), &rate, 8, (200, 3_000)),
-        ("S10b", "score −0.05, margin 0.05", guards::score(Margin::Absolute(0.05)), &score, 4, (300, 3_000)),
+    let (rate, score): (Law<'_>, Law<'_>) = (&rate, &score);
+    let rows = [
+        ("S10a", "errors 5→10 %, margin 2x", guards::errors(Margin::Relative(1.0)), rate, 8, (200, 3_000)),
+        ("S10b", "score −0.05, margin 0.05", guards::score(Margin::Absolute(0.05)), score, 4, (300, 3_000)),
     ];
     rows.map(|(name, what, guard, law, minutes, (quick, full))| {
         let plan = plan(guard, minutes);
@@ -51,7 +52,7 @@ pub(super) fn wrong_proofs(ask: &Ask<'_>) -> Vec<Row> {
             pilot.rollout.share() > first
         });
         let wrong = advanced.iter().filter(|yes| **yes).count();
-        Row::of_share("S10", what, wrong, advanced.len()).judged(ask.lines(0.10, 0.065, 0.05)).noted(format!(
+        Row::of_share("S10", what, wrong, advanced.len()).judged(ask.lines(name)).noted(format!(
             "beta 0.05, 5 % share, {minutes} minutes in which a proof may come (about {} new requests).",
             minutes * 60 * 5
         ))
