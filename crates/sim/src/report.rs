@@ -188,14 +188,11 @@ pub struct Report {
 }
 
 /// What the figures are of: said once, above the table.
-const ASSUMED: &str = "\
-Traffic: 100 requests/s as a Poisson process, a look every 100 ms, 30 s of traffic
-on control before the rollout, each request announced at its start and reported
-at its end; answers take 1 s (lognormal, sigma 0.6) and failures 0.3 s, unless a
-row says otherwise. Requests are counted when they have entered a block; those
-still in flight (share x rate x settle age) come on top. Shares are judged by the
-upper 99 % Clopper-Pearson limit, medians with their 95 % order-statistic interval.
-";
+const ASSUMED: &str = "Traffic: 100 requests/s as a Poisson process, a look every 100 ms, 30 s of traffic on \
+control before the rollout, each request announced at its start and reported at its end; answers take 1 s (lognormal, \
+sigma 0.6) and failures 0.3 s, unless a row says otherwise. Requests are counted when they have entered a block; those \
+still in flight (share x rate x settle age) come on top. Shares are judged by the upper 99 % Clopper-Pearson limit, \
+medians shown with their 95 % order-statistic interval (ratios: resampled pairs).";
 
 impl Report {
     /// Whether no floor is broken.
@@ -222,10 +219,10 @@ impl Report {
     pub fn text(&self) -> String {
         let mut out = String::new();
         // Writing into a string does not fail.
-        let _ = write!(out, "{}\n\n{ASSUMED}\n", wrap(&self.sentence(), 0));
+        let _ = write!(out, "{}\n\n{}\n\n", wrap(&self.sentence(), 0), wrap(ASSUMED, 0));
         let _ = writeln!(
             out,
-            "{:<4} {:<27} {:>5} {:>8} {:>12} {:>7} {:>6} {:<6}",
+            "{:<4} {:<25} {:>5} {:>8} {:>12} {:>7} {:>6} {:<6}",
             "row", "figure", "runs", "result", "interval/k", "floor", "goal", "says"
         );
         for row in &self.rows {
@@ -250,9 +247,9 @@ fn line(row: &Row) -> String {
     let shown = |pick: fn(&Lines) -> f64| {
         row.lines.as_ref().map_or_else(String::new, |lines| row.unit.write(pick(lines)))
     };
-    let mut what = fold(&row.what, 27).into_iter();
+    let mut what = fold(&row.what, 25).into_iter();
     let mut out = format!(
-        "{:<4} {:<27} {:>5} {:>8} {:>12} {:>7} {:>6} {:<6}\n",
+        "{:<4} {:<25} {:>5} {:>8} {:>12} {:>7} {:>6} {:<6}\n",
         row.id,
         what.next().unwrap_or_default(),
         row.n,
