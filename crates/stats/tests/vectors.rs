@@ -36,9 +36,9 @@ fn vectors() {
             Judged::Off { off, at, ok } => {
                 println!("{name} {} {off:.1e} {at}", if *ok { "ok" } else { "FAIL" });
                 if *ok {
-                    passed += 1
+                    passed += 1;
                 } else {
-                    failed += 1
+                    failed += 1;
                 }
                 if *off > worst.0 {
                     worst = (*off, format!("{} {at}", case.id));
