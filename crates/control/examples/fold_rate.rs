@@ -97,11 +97,11 @@ fn batches(events: u64, users: u64, by_id: bool) -> Vec<Record> {
         let request = i / 2;
         let unit = Unit(mix(if users == 0 { request } else { request % users }));
         let start = T0 + Span(request as i64 * 5);
-        let new = (unit.0 >> 7) % 20 == 0;
+        let new = (unit.0 >> 7).is_multiple_of(20);
         let split = Some((AllocationId(2), Epoch(1)));
         let served = vec![Served { flag: FlagId(1), variant: u16::from(new), split, unit }];
         let id = Fingerprint(mix(request.wrapping_mul(7_777_777)));
-        let what = if i % 2 == 0 {
+        let what = if i.is_multiple_of(2) {
             What::Exposure { served, request: Some(id) }
         } else {
             What::Request(Request {
@@ -110,7 +110,7 @@ fn batches(events: u64, users: u64, by_id: bool) -> Vec<Record> {
                 start,
                 duration: Span::millis(200 + (request % 997) as i64),
                 first_token: Some(Span::millis(100)),
-                status: if request % 100 == 0 { Status::Timeout } else { Status::Ok },
+                status: if request.is_multiple_of(100) { Status::Timeout } else { Status::Ok },
                 tokens_in: Some(400),
                 tokens_out: Some((request % 700) as u32),
                 cost: Some(0.01),

@@ -32,7 +32,7 @@ struct Meta {
 #[derive(Serialize, Deserialize)]
 struct StoredShard {
     seen: StoredSeen,
-    pending: Vec<(Id128, Pending)>,
+    pending: Vec<(Id128, Box<Pending>)>,
     units: Vec<(Id128, UnitState)>,
 }
 

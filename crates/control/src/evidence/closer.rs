@@ -124,7 +124,7 @@ impl Closer {
                 self.guards.get_mut(at)?.close(self.plan.guards.get(at)?, sample, *stratum == open, proof);
             }
             Entry::Labels { guard, block, .. } => {
-                self.guards.get_mut(usize::from(*guard))?.label_block(*block)
+                self.guards.get_mut(usize::from(*guard))?.label_block(*block);
             }
             Entry::Units { guard, tick } => {
                 let (at, shares) = (usize::from(*guard), self.shares());

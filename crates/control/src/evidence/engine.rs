@@ -115,7 +115,8 @@ impl PlaceState {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Shard {
     pub(crate) seen: SeenTable,
-    pub(crate) pending: FxHashMap<Id128, Pending>,
+    /// Boxed: the table grows by moving, and a request is ten times its key.
+    pub(crate) pending: FxHashMap<Id128, Box<Pending>>,
     pub(crate) units: FxHashMap<Id128, UnitState>,
     pub(crate) dirty: bool,
 }
@@ -359,6 +360,8 @@ impl Engine {
             self.ids = self.ids.saturating_sub(ids);
             self.sources = self.sources.saturating_sub(sources);
             shard.dirty |= ids + sources > 0;
+            shard.pending.shrink_to(2 * shard.pending.len());
+            shard.units.shrink_to(2 * shard.units.len());
         }
     }
 

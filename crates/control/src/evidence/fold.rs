@@ -1,5 +1,7 @@
 //! One event at a time: deduplication, attribution, and what is remembered until it counts.
 
+use std::collections::hash_map::Entry;
+
 use super::dedup::{Id128, Seen};
 use super::engine::{Due, Engine, Shard, unit_key};
 use super::plan::Age;
@@ -227,23 +229,12 @@ impl Engine {
         let full = self.places[usize::from(place)].held.pending >= self.limits.pending;
         let shard = &mut self.shards[key.shard()];
         shard.dirty = true;
-        if !shard.pending.contains_key(&key) {
+        if let Entry::Vacant(free) = shard.pending.entry(key) {
             if full {
                 return;
             }
-            let until = start;
             self.places[usize::from(place)].held.pending += 1;
-            let pending = Pending {
-                place,
-                start,
-                until,
-                announced: false,
-                first: None,
-                more: Vec::new(),
-                report: None,
-                late: Vec::new(),
-            };
-            shard.pending.insert(key, pending);
+            free.insert(Box::new(Pending::new(place, start)));
         }
         for link in links {
             let Some(pending) = self.shards[key.shard()].pending.get_mut(&key) else { return };
@@ -442,8 +433,9 @@ impl Engine {
         let shard = &mut self.shards[key.shard()];
         let Some(pending) = shard.pending.get_mut(&key) else { return };
         shard.dirty = true;
-        let over = now > pending.until;
+        let mut over = now > pending.until;
         if pending.countable() {
+            let mut entered = pending.announced && pending.report.is_some();
             // The ages are read from the request as it is; the links change as it enters.
             let view = pending.head();
             for link in pending.links_mut() {
@@ -460,10 +452,13 @@ impl Engine {
                             let flying = &mut roll.core.in_flight[class];
                             *flying = flying.saturating_sub(1);
                         }
-                        Some(_) | None => {}
+                        Some(_) | None => entered = false,
                     }
                 }
+                entered &= !roll.labels_requests();
             }
+            // It was announced, reported and counted everywhere: nothing else is expected of it.
+            over |= entered;
         }
         if over {
             let place = usize::from(pending.place);

@@ -18,6 +18,7 @@ const LEVEL: f64 = 0.95;
 const INTERVAL_FROM: u64 = 100;
 
 /// One process.
+#[expect(clippy::large_enum_variant, reason = "a handful per rollout; a pointer would cost every tick")]
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 enum Proc {
     Rate(RateBet),

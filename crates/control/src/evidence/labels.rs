@@ -32,9 +32,8 @@ impl Engine {
         to: &Subject,
         time: Timestamp,
     ) -> Fate {
-        if !(value.is_finite() && weight.is_finite() && weight > 0.0)
-            || !matches!(metric, MetricRef::Custom(_))
-        {
+        let sound = value.is_finite() && weight.is_finite() && weight > 0.0;
+        if !sound || matches!(metric, MetricRef::Builtin(_)) {
             return Fate::BadValue;
         }
         let guards = self.late.get(&(place, metric.clone())).cloned().unwrap_or_default();

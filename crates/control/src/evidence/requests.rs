@@ -73,6 +73,20 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// A request nothing is known of but its start.
+    pub(crate) fn new(place: u16, start: Timestamp) -> Self {
+        Self {
+            place,
+            start,
+            until: start,
+            announced: false,
+            first: None,
+            more: Vec::new(),
+            report: None,
+            late: Vec::new(),
+        }
+    }
+
     pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
         self.first.iter().chain(&self.more)
     }
@@ -84,16 +98,8 @@ impl Pending {
 
     /// The request without what refers to it: enough to tell its ages.
     pub(crate) fn head(&self) -> Self {
-        Self {
-            place: self.place,
-            start: self.start,
-            until: self.until,
-            announced: self.announced,
-            first: None,
-            more: Vec::new(),
-            report: self.report,
-            late: Vec::new(),
-        }
+        let new = Self::new(self.place, self.start);
+        Self { until: self.until, announced: self.announced, report: self.report, ..new }
     }
 
     pub(crate) fn add(&mut self, link: Link) {

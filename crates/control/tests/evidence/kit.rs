@@ -33,7 +33,7 @@ impl Dice {
 }
 
 pub(crate) fn key(text: &str) -> Key {
-    text.parse().unwrap()
+    text.parse().expect("the tests use keys")
 }
 
 pub(crate) fn place() -> Place {

@@ -54,7 +54,7 @@ fn calls(stream: &Stream) -> Vec<Call> {
             // Users differ: some fail often, most never.
             let own = if stream.users == 0 {
                 1.0
-            } else if user % 5 == 0 {
+            } else if user.is_multiple_of(5) {
                 4.0
             } else {
                 0.25

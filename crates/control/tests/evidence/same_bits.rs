@@ -89,7 +89,7 @@ fn with_restarts(log: &[Record], cuts: &[usize]) -> Engine {
                 };
             }
             let parts = stored.iter().map(|(key, bytes)| Part { key: key.clone(), bytes: bytes.clone() });
-            engine = Engine::restore(Limits::default(), parts).unwrap();
+            engine = Engine::restore(Limits::default(), parts).expect("own parts restore");
         }
         engine.apply(at as u64 + 1, record);
     }

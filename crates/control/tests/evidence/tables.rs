@@ -59,7 +59,7 @@ impl Bench {
     /// As after a crash: only the checkpoint is left.
     fn restart(&mut self) {
         let parts: Vec<Part> = self.engine.checkpoint();
-        self.engine = Engine::restore(Limits::default(), parts).unwrap();
+        self.engine = Engine::restore(Limits::default(), parts).expect("own parts restore");
         assert_eq!(self.engine.position(), self.position);
     }
 }

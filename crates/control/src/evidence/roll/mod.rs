@@ -1,20 +1,22 @@
 //! One watched rollout in the fold: its open blocks, what tunes them, its health and its block log.
 
+mod look;
+mod tick;
+
 use std::collections::BTreeMap;
 
-use ensign_stats::{ClusterDelta, METHOD_VERSION, RateBlock};
+use ensign_stats::{METHOD_VERSION, RateBlock};
 use serde::{Deserialize, Serialize};
 
-use super::baseline::{Baselines, Dist};
-use super::block::{CAP_FROM, Gather, OpenBlock, Tuned, Tuning, below_age, may_close};
-use super::closer::Closer;
-use super::entry::{Entry, FirstSeen, GuardLook, LabelSeen, Look, Sample, StratumSums, UnitTick};
-use super::log::LogWriter;
-use super::plan::{Age, Method};
-use super::report::{Evidence, Health};
-use super::requests::{Pending, Report, value};
-use super::units::{Obs, TickFrame, UnitState};
-use super::watch::{Randomised, Stratum, Watch};
+use crate::evidence::baseline::{Baselines, Dist};
+use crate::evidence::block::{CAP_FROM, Gather, OpenBlock, Tuned, Tuning, below_age};
+use crate::evidence::closer::Closer;
+use crate::evidence::entry::{Entry, LabelSeen};
+use crate::evidence::log::LogWriter;
+use crate::evidence::plan::{Age, Method};
+use crate::evidence::requests::{Pending, Report, value};
+use crate::evidence::units::{Obs, UnitState};
+use crate::evidence::watch::{Randomised, Stratum, Watch};
 use crate::ids::{RolloutId, Span, Timestamp, Unit};
 use crate::metric::{Builtin, MetricRef};
 
@@ -149,6 +151,12 @@ impl Roll {
             units_full: false,
         };
         Self { core, log, dirty: true, changed: true }
+    }
+
+    /// Whether late labels are joined with requests here.
+    pub(crate) fn labels_requests(&self) -> bool {
+        self.watch().randomised == Randomised::Request
+            && self.watch().guards.iter().any(|guard| matches!(guard.metric, MetricRef::Custom(_)))
     }
 
     pub(crate) fn id(&self) -> &RolloutId {
@@ -397,270 +405,8 @@ impl Roll {
         if self.core.closer.watch.randomised == Randomised::Unit {
             self.core.label_obs.push(label);
         } else if let Some(open) = self.core.strata.get_mut(usize::from(label.seen.stratum)) {
-            open.labels[at].push(super::guard::arm(label.seen.new), label.seen.labelled);
+            open.labels[at].push(crate::evidence::guard::arm(label.seen.new), label.seen.labelled);
         }
-    }
-
-    /// A look: closes what may close.
-    pub(crate) fn tick(&mut self, now: Timestamp, units: &mut dyn UnitTable) {
-        for stratum in 0..self.core.strata.len() {
-            let [control, new] = std::mem::take(&mut self.core.strata[stratum].exposed);
-            if control + new > 0 {
-                self.emit(&Entry::Exposed { stratum: stratum as u16, control, new });
-            }
-        }
-        self.tick_units(units);
-        self.tick_unit_labels();
-        for stratum in 0..self.core.strata.len() {
-            if !self.core.strata[stratum].done {
-                self.tick_stratum(stratum, now);
-            }
-        }
-    }
-
-    fn tick_stratum(&mut self, stratum: usize, now: Timestamp) {
-        let both = |n: [u64; 2]| n[0] >= 1 && n[1] >= 1;
-        let watch = self.watch();
-        let requests = watch.timeout + watch.report_lag;
-        let settled = self.core.strata[stratum].ended.is_some_and(|ended| now >= ended + requests);
-        for class in 0..self.core.closer.plan.classes.len() {
-            let n = self.core.strata[stratum].blocks[class].n;
-            if may_close(n) || (settled && both(n)) {
-                self.close_class(stratum, class);
-            }
-        }
-        let drained = self.drained(stratum, now);
-        let may = |n: [u64; 2]| may_close(n) || (drained && both(n));
-        for at in 0..self.core.closer.plan.guards.len() {
-            let open = &mut self.core.strata[stratum];
-            let labels = open.labels[at];
-            if may([labels.n_c, labels.n_t]) {
-                open.labels[at] = RateBlock::default();
-                self.emit(&Entry::Labels { stratum: stratum as u16, guard: at as u16, block: labels });
-            }
-            let open = &mut self.core.strata[stratum];
-            if open.late[at].as_ref().is_some_and(|gather| may(gather.n()))
-                && let Some(gather) = open.late[at].take()
-            {
-                let sample = gather.close(&self.core.closer.plan.guards[at], &mut self.core.tunings[at]);
-                if sample != Sample::Nothing {
-                    self.emit(&Entry::Late { stratum: stratum as u16, guard: at as u16, sample });
-                }
-                self.retune(at, stratum);
-            }
-        }
-        if drained {
-            let open = &mut self.core.strata[stratum];
-            open.done = true;
-            open.blocks.iter_mut().for_each(|block| *block = OpenBlock::default());
-            open.late.iter_mut().for_each(|late| *late = None);
-            open.shown = BTreeMap::new();
-            self.dirty = true;
-        }
-    }
-
-    fn close_class(&mut self, stratum: usize, class: usize) {
-        let block = std::mem::take(&mut self.core.strata[stratum].blocks[class]);
-        let guards: Vec<usize> = self.core.closer.plan.of_class(class as u8).collect();
-        let mut samples = Vec::with_capacity(guards.len());
-        for (at, gather) in guards.iter().zip(block.gathers) {
-            let plan = &self.core.closer.plan.guards[*at];
-            samples.push(if plan.by_unit {
-                Sample::Nothing
-            } else {
-                gather.close(plan, &mut self.core.tunings[*at])
-            });
-        }
-        if samples.iter().any(|sample| *sample != Sample::Nothing) {
-            self.emit(&Entry::Block { stratum: stratum as u16, class: class as u8, samples });
-        }
-        for at in guards {
-            self.retune(at, stratum);
-        }
-    }
-
-    fn retune(&mut self, at: usize, stratum: usize) {
-        let plan = &self.core.closer.plan.guards[at];
-        let ages = self.core.closer.ages.get(stratum);
-        let age = plan.class.and_then(|class| ages?.get(usize::from(class))).copied();
-        let tuned = self.core.tunings[at].after_block(plan, age);
-        self.tuned(at, &tuned);
-    }
-
-    /// The late guardrails with a maturity.
-    pub(crate) fn late_ages(&self) -> Vec<(u16, Span)> {
-        let guards = (0_u16..).zip(&self.watch().guards);
-        guards
-            .filter(|(_, guard)| matches!(guard.metric, MetricRef::Custom(_)))
-            .filter_map(|(at, guard)| Some((at, guard.maturity?)))
-            .collect()
-    }
-
-    /// Whether a stratum is over for so long that nothing of it can come any more.
-    fn drained(&self, stratum: usize, now: Timestamp) -> bool {
-        let Some(ended) = self.core.strata[stratum].ended else { return false };
-        let watch = self.watch();
-        let requests = watch.timeout + watch.report_lag;
-        let late = self.core.ended.is_none()
-            && watch
-                .guards
-                .iter()
-                .any(|g| g.maturity.is_none() && !matches!(g.metric, MetricRef::Builtin(_)));
-        let maturity = watch.guards.iter().filter_map(|g| g.maturity).max().unwrap_or_default();
-        // A late label without a maturity may come as long as the rollout runs.
-        !late && now >= ended + requests.max(maturity + watch.report_lag)
-    }
-
-    fn tick_unit_labels(&mut self) {
-        let mut labels = std::mem::take(&mut self.core.label_obs);
-        labels.sort_unstable_by_key(|l| (l.time, l.unit, l.guard));
-        for at in 0..self.core.closer.plan.guards.len() {
-            let seen: Vec<LabelSeen> =
-                labels.iter().filter(|l| usize::from(l.guard) == at).map(|l| l.seen).collect();
-            if !seen.is_empty() {
-                self.emit(&Entry::UnitLabels { guard: at as u16, seen });
-            }
-        }
-    }
-
-    fn tick_units(&mut self, units: &mut dyn UnitTable) {
-        if self.core.obs.is_empty() {
-            return;
-        }
-        let mut obs = std::mem::take(&mut self.core.obs);
-        obs.sort_unstable_by_key(Obs::order);
-        for at in 0..self.core.closer.plan.guards.len() {
-            if self.core.closer.plan.guards[at].by_unit {
-                let of: Vec<&Obs> = obs.iter().filter(|o| usize::from(o.guard) == at).collect();
-                self.tick_units_of(at, &of, units);
-            }
-        }
-    }
-
-    fn tick_units_of(&mut self, at: usize, obs: &[&Obs], units: &mut dyn UnitTable) {
-        if obs.is_empty() {
-            return;
-        }
-        let closer = &self.core.closer;
-        let strata = closer.stratum_shares();
-        let plan = &closer.plan.guards[at];
-        let frame = TickFrame {
-            plan,
-            frames: closer.guards[at].frames(),
-            strata: &strata,
-            threshold: self.core.tunings[at].threshold,
-            cap: closer.cap(at),
-            proof_per_stage: closer.watch.proof_per_stage,
-        };
-        let mut tick =
-            UnitTick { deltas: vec![ClusterDelta::default(); frame.frames.len()], ..UnitTick::default() };
-        let alone = closer.watch.randomised == Randomised::Request;
-        let bit = 1_u32.checked_shl(at as u32).unwrap_or(0);
-        for o in obs {
-            let mut single;
-            let unit = if alone {
-                single = Some(UnitState::new(
-                    0,
-                    super::units::Exposed {
-                        at: o.time,
-                        stratum: o.stratum,
-                        new: o.new,
-                        crossed: false,
-                        matured: 0,
-                    },
-                ));
-                single.as_mut()
-            } else {
-                units.unit(o.unit)
-            };
-            let Some(unit) = unit else { continue };
-            if unit.in_stratum(o.stratum).is_some_and(|exposed| exposed.crossed) {
-                continue;
-            }
-            let ready = frame.seen(o, 0).is_some();
-            let event = plan.method != Method::Rate || o.y != 0.0;
-            if ready && event && unit.firsts & bit == 0 && bit != 0 {
-                unit.firsts |= bit;
-                tick.first.push(first_seen(&frame, o));
-            }
-            if frame.observe(unit.more(), o, &mut tick.deltas) {
-                add_sums(&mut tick.sums, o, frame.seen(o, frame.frames.len() - 1).unwrap_or(0.0));
-            }
-        }
-        self.after_units(at, obs, &tick);
-    }
-
-    fn after_units(&mut self, at: usize, obs: &[&Obs], tick: &UnitTick) {
-        if !tick.sums.is_empty() || !tick.first.is_empty() {
-            self.emit(&Entry::Units { guard: at as u16, tick: tick.clone() });
-        }
-        let tuning = &mut self.core.tunings[at];
-        if Tuning::needs(self.core.closer.plan.guards[at].method) > 0 {
-            for o in obs.iter().filter(|o| !o.new) {
-                let _kept = tuning.control.add(o.y);
-            }
-            self.retune(at, obs.last().map_or(0, |o| usize::from(o.stratum)));
-        }
-    }
-
-    fn look(&self, now: Timestamp, position: u64) -> Look {
-        let (core, plan) = (&self.core, &self.core.closer.plan);
-        let guards = (0..plan.guards.len()).map(|at| self.guard_look(at)).collect();
-        let open = core.strata.last();
-        let counts = &core.counts;
-        let refused = counts.refused.iter().map(|(reason, n)| (reason.code().to_owned(), *n)).collect();
-        let crossed_share = counts.crossed as f64 / counts.units.max(1) as f64;
-        let error_share = counts.errors as f64 / counts.events.max(1) as f64;
-        let health = Health {
-            exposures: open.map_or([0; 2], |open| open.exposures),
-            reports: open.map_or([0; 2], |open| open.reports),
-            last_exposure: counts.last_exposure,
-            last_report: counts.last_report,
-            crossed_units: counts.crossed,
-            refused,
-            too_many_errors: (counts.events >= 100 && error_share > 0.01)
-                || (counts.units >= 100 && crossed_share > 0.01),
-            units_full: core.units_full,
-        };
-        Look { at: now, position, health, guards }
-    }
-
-    fn guard_look(&self, at: usize) -> GuardLook {
-        let core = &self.core;
-        let plan = &core.closer.plan.guards[at];
-        let shown = core.strata.last().and_then(|open| open.shown.get(&(at as u16)));
-        let quantiles = match (plan.method, shown) {
-            (Method::Exceedance { p }, Some([control, new])) => {
-                new.quantile(p).zip(control.quantile(p)).map(|(new, control)| [new, control])
-            }
-            (
-                Method::Exceedance { .. }
-                | Method::Rate
-                | Method::Events
-                | Method::Score { .. }
-                | Method::Amount
-                | Method::Ratio,
-                _,
-            ) => None,
-        };
-        let waits_for = if plan.null.is_none() {
-            Some("its margin makes no sense for this metric".to_owned())
-        } else {
-            core.tunings[at].waits_for(plan)
-        };
-        let pending = match plan.class {
-            Some(class) => core.in_flight[usize::from(class)],
-            None => core.maturing[at],
-        };
-        GuardLook { pending, waits_for, quantiles }
-    }
-
-    pub(crate) fn evidence(&self, now: Timestamp, position: u64) -> Evidence {
-        self.core.closer.evidence(&self.look(now, position))
-    }
-
-    pub(crate) fn block_log(&self, now: Timestamp, position: u64) -> super::log::BlockLog {
-        self.log.at(self.look(now, position))
     }
 }
 
@@ -679,28 +425,4 @@ pub(crate) struct Entering<'a> {
 pub(crate) trait UnitTable {
     /// The state of a unit that was exposed; marks it as changed.
     fn unit(&mut self, unit: Unit) -> Option<&mut UnitState>;
-}
-
-fn first_seen(frame: &TickFrame<'_>, o: &Obs) -> FirstSeen {
-    let mut bits = 0;
-    if matches!(frame.plan.method, Method::Exceedance { .. }) {
-        for process in 0..=frame.plan.safe.len().min(30) {
-            bits |= u32::from(frame.seen(o, process).is_some_and(|y| y > 0.0)) << process;
-        }
-    }
-    FirstSeen { stratum: o.stratum, new: o.new, y: o.y, bits }
-}
-
-fn add_sums(sums: &mut Vec<StratumSums>, o: &Obs, shown: f64) {
-    let at = match sums.iter().position(|sums| sums.stratum == o.stratum) {
-        Some(at) => at,
-        None => {
-            sums.push(StratumSums { stratum: o.stratum, ..StratumSums::default() });
-            sums.len() - 1
-        }
-    };
-    let arm = usize::from(o.new);
-    sums[at].n[arm] += 1;
-    sums[at].y[arm] += shown;
-    sums[at].size[arm] += o.size;
 }
