@@ -151,12 +151,11 @@ fn measure(name: &str, randomised: Randomised, users: u64, by_id: bool) {
     );
     engine.apply(u64::MAX, &Record::Tick { now: engine.now() + Span::seconds(1_000) });
     let drained = LIVE.load(Ordering::Relaxed) - before;
-    let units = engine.held(&place()).units;
-    println!(
-        "  drained: {} MB, {:.0} bytes per unit",
-        drained / 1_000_000,
-        drained as f64 / units.max(1) as f64
-    );
+    println!("  drained: {} MB", drained / 1_000_000);
+    let units = engine.held(&place()).units as usize;
+    if let Some(each) = drained.checked_div(units) {
+        println!("  {each} bytes per unit, four user-level guardrails with a safe margin each included");
+    }
     let began = Instant::now();
     let parts = engine.checkpoint();
     let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
