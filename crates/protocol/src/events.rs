@@ -17,7 +17,7 @@ mod tests;
 use std::fmt;
 
 pub use answer::{Answer, Item, ItemStatus};
-pub use read::{Amount, Clocks, EventId, Read, Request, Who, What};
+pub use read::{Amount, Clocks, EventId, Read, Request, What, Who};
 pub use wire::{Decision, Text, Time, UnitName, VariantName, Wire};
 
 /// The longest event id, request id or source, in bytes.
@@ -41,7 +41,8 @@ impl Format {
     #[must_use]
     pub fn of(content_type: Option<&str>) -> Self {
         let media = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
-        let lines = ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines"];
+        let lines =
+            ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines"];
         if lines.iter().any(|line| media.eq_ignore_ascii_case(line)) { Self::Lines } else { Self::Sniff }
     }
 }
@@ -145,7 +146,9 @@ fn syntax(text: &str) -> Unreadable {
             column: error.column(),
             detail: diagnose::without_place(&error),
         },
-        Ok(_) => Unreadable::Syntax { line: 1, column: 1, detail: "an array or an object was expected".into() },
+        Ok(_) => {
+            Unreadable::Syntax { line: 1, column: 1, detail: "an array or an object was expected".into() }
+        }
     }
 }
 

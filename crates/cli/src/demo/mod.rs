@@ -58,6 +58,8 @@ async fn tell(demo: &args::Demo, style: Style) -> Result<(), Failed> {
     let sdk_key = secret(&credentials["projects"]["default"]["environments"]["production"]["sdk_key"]);
     let stage = Stage { client: Client::new(admin).map_err(broken)?, url: url.clone(), style };
 
+    let apply = json!({"files": [{"name": "demo.yaml", "text": DOCUMENTS}], "reason": "demo"});
+    stage.client.send(Method::Post, &format!("{HOME}/apply"), Some(&apply)).await?;
     let service = Service::new(url, sdk_key).map_err(broken)?;
     let stop = CancellationToken::new();
     let told = {
@@ -93,9 +95,6 @@ impl Stage {
              asks it for a model {RATE} times a second and reports how each request went.\n",
             self.url
         ));
-        let apply = json!({"files": [{"name": "demo.yaml", "text": DOCUMENTS}], "reason": "demo"});
-        self.client.send(Method::Post, &format!("{HOME}/apply"), Some(&apply)).await?;
-
         let bad =
             self.roll_out(&model::BAD, "1. A model that fails five times as often, and is slower").await?;
         let good = self.roll_out(&model::GOOD, "2. A model that is a little better").await?;

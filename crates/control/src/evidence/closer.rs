@@ -1,11 +1,10 @@
 //! The closer: turns closed blocks into evidence. The engine and a receipt's replay feed the same one.
 
-use ensign_stats::math::log_sum_exp;
 use ensign_stats::{METHOD_VERSION, Set, Srm, StratumShare, Weighed, combine};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, GuardLook, Look};
-use super::guard::{GuardProc, finite, share_of};
+use super::guard::{GuardProc, finite};
 use super::plan::Plan;
 use super::report::{Evidence, GuardEvidence, GuardState, RatioEvidence};
 use super::watch::{OnHarm, Stratum, Watch};
@@ -217,13 +216,12 @@ impl Closer {
                 contributors: Vec::new(),
             };
         };
-        let sum = log_sum_exp(&total.log_weighted);
         Stand {
             log_e_total: total.log_e,
             doubt: total.hold,
             crossed: acting.is_some_and(|c| c.crossed),
             own,
-            contribution: total.log_weighted.iter().map(|x| share_of(*x, sum)).collect(),
+            contribution: total.log_weighted.iter().map(|x| libm::exp(*x).min(1e300)).collect(),
             contributors: total.main_contributors(&all),
         }
     }

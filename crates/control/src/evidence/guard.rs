@@ -487,8 +487,3 @@ fn step_mean(slot: &mut Option<Proc>, block: &MeanBlock) {
 pub(crate) fn finite(log: f64) -> f64 {
     if log.is_nan() { 0.0 } else { log.clamp(-1e15, 1e15) }
 }
-
-/// The share `e^(x − all)` of a sum given in logs.
-pub(crate) fn share_of(x: f64, all: f64) -> f64 {
-    if x == f64::NEG_INFINITY || all == f64::NEG_INFINITY { 0.0 } else { libm::exp((x - all).min(0.0)) }
-}

@@ -46,7 +46,7 @@ pub struct GuardEvidence {
     pub log_e: f64,
     /// ln of the largest evidence of harm so far.
     pub max_log_e: f64,
-    /// Its share w·E of the combined evidence.
+    /// Its weighted evidence w·E, capped at 1e300; 1/α is the threshold.
     pub contribution: f64,
     /// Per safe margin of the guard: ln of the largest evidence of safety so far in its window.
     pub max_log_e_safe: Vec<f64>,

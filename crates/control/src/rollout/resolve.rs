@@ -50,6 +50,8 @@ const DAY: Span = Span::seconds(86_400);
 const MAX_DURATION: Span = Span::seconds(7 * 86_400);
 /// How long an arm may stay silent beyond the timeout.
 const SILENCE: Span = Span::seconds(600);
+/// How late a report may come after its request ended: applications send reports in batches.
+const REPORT_LAG: Span = Span::seconds(1);
 /// The template's stages.
 const STAGES: [u32; 5] = [1_000, 5_000, 25_000, 50_000, WHOLE];
 
@@ -111,7 +113,7 @@ pub fn resolve(spec: &Spec, flag: &FlagFacts, metrics: &BTreeMap<Key, Metric>) -
         alpha_srm: ALPHA_SRM,
         proof_per_stage: spec.proof_per_stage,
         timeout: flag.timeout,
-        report_lag: spec.report_lag.unwrap_or_default(),
+        report_lag: spec.report_lag.unwrap_or(REPORT_LAG),
         warmup: spec.warmup.unwrap_or_default(),
         new_salt: spec.new_salt,
         assumed: resolver.assumed,

@@ -198,11 +198,13 @@ pub(super) fn held(rollout: &Rollout, why: &HoldCause, evidence: Option<&Evidenc
             let total = number::evidence(e_value(total));
             let n = number::count(evidence.map_or(0, samples));
             format!(
-                "there are signs of harm, not proof (weighted evidence {total}, harm at {}; n = {n}). It goes on by itself when they fade.",
+                "there are signs of harm, not proof (weighted evidence {total}, harm at {}; n = {n}).",
                 number::evidence(1.0 / plan.alpha)
             )
         }
-        HoldCause::Harm { guards } => format!("{} proved harm, and the plan holds then. {person}", list(guards)),
+        HoldCause::Harm { guards } => {
+            format!("{} proved harm, and the plan holds then. {person}", list(guards))
+        }
         HoldCause::RatioMismatch => {
             let [control, new] = evidence.map_or([0, 0], |evidence| evidence.ratio.units);
             format!(
@@ -222,15 +224,17 @@ pub(super) fn held(rollout: &Rollout, why: &HoldCause, evidence: Option<&Evidenc
             let exposed = evidence.map_or(0, |evidence| evidence.health.exposures[index]);
             let reports = evidence.map_or(0, |evidence| evidence.health.reports[index]);
             format!(
-                "{arm} is being served and has stopped reporting ({} exposures, {} reports in this stage). Missing data is never read as success; it goes on by itself when reports arrive.",
+                "{arm} is being served and has stopped reporting ({} exposures, {} reports in this stage). Missing data is never read as success.",
                 number::count(exposed),
                 number::count(reports)
             )
         }
         HoldCause::DataErrors => {
-            "more than one percent of the events have errors or of the units were seen in both arms. It goes on by itself when that ends.".into()
+            "more than one percent of the events have errors or of the units were seen in both arms.".into()
         }
-        HoldCause::UnitsFull => format!("the table of units is full, and none is forgotten silently. {person}"),
+        HoldCause::UnitsFull => {
+            format!("the table of units is full, and none is forgotten silently. {person}")
+        }
         HoldCause::MaxDuration => format!(
             "the stage's maximum duration has passed. A person decides: `ensign rollout approve {flag}` goes on without the proof, `ensign rollout resume {flag}` waits as long again, `ensign rollout abort {flag}` takes it back."
         ),
@@ -325,10 +329,7 @@ pub(super) fn next(rollout: &Rollout, evidence: Option<&Evidence>, facts: &Facts
         }
         Phase::Completed { .. } => "Make it permanent in the file: `ensign export` writes the edit.".into(),
         Phase::RolledBack { .. } | Phase::Aborted { .. } => {
-            format!(
-                "Nothing: it has ended. A new try is `ensign rollout start {} --to {}`.",
-                plan.flag, plan.new.name
-            )
+            format!("A new try is `ensign rollout start {} --to {}`.", plan.flag, plan.new.name)
         }
     }
 }

@@ -10,7 +10,11 @@ use super::{Refused, pieces};
 pub(super) fn event(text: &str, error: &serde_json::Error) -> Refused {
     let Some(members) = pieces::members(text) else {
         if text.starts_with('{') {
-            return Refused::new("json_syntax", "", format!("The event is not JSON: {}.", without_place(error)));
+            return Refused::new(
+                "json_syntax",
+                "",
+                format!("The event is not JSON: {}.", without_place(error)),
+            );
         }
         return Refused::new("wrong_type", "", "An event is a JSON object.");
     };
@@ -32,9 +36,12 @@ pub(super) fn event(text: &str, error: &serde_json::Error) -> Refused {
             return Refused::new("wrong_type", at(), format!("`{key}` must be {must}."));
         }
     }
-    let duplicate = members.iter().enumerate().find(|(i, (key, _))| members[..*i].iter().any(|(k, _)| k == key));
+    let duplicate =
+        members.iter().enumerate().find(|(i, (key, _))| members[..*i].iter().any(|(k, _)| k == key));
     match duplicate {
-        Some((_, (key, _))) => Refused::new("duplicate_member", format!("/{key}"), format!("`{key}` is there twice.")),
+        Some((_, (key, _))) => {
+            Refused::new("duplicate_member", format!("/{key}"), format!("`{key}` is there twice."))
+        }
         None => Refused::new("json_syntax", "", format!("The event is not JSON: {}.", without_place(error))),
     }
 }
@@ -43,7 +50,11 @@ fn decisions(raw: &str) -> Refused {
     let elements = pieces::elements(raw).unwrap_or_default();
     let bad = elements.iter().position(|element| serde_json::from_str::<Decision<'_>>(element).is_err());
     let at = bad.map_or("/decisions".to_owned(), |index| format!("/decisions/{index}"));
-    Refused::new("bad_decision", at, "A decision record has at least `flag` (a key) and `variant` (a name or an index).")
+    Refused::new(
+        "bad_decision",
+        at,
+        "A decision record has at least `flag` (a key) and `variant` (a name or an index).",
+    )
 }
 
 /// `NaN`, `Infinity` and numbers no `f64` can hold: what careless encoders write.
@@ -51,7 +62,8 @@ fn not_finite(raw: &str) -> bool {
     let bare = raw.trim_start_matches(['-', '+']);
     ["NaN", "nan", "Infinity", "inf", "Inf"].contains(&bare)
         || (bare.starts_with(|c: char| c.is_ascii_digit())
-            && serde_json::from_str::<f64>(raw).is_err_and(|error| error.to_string().contains("out of range")))
+            && serde_json::from_str::<f64>(raw)
+                .is_err_and(|error| error.to_string().contains("out of range")))
 }
 
 /// An error's words without its place, which would be that within the piece.

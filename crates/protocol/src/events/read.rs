@@ -42,7 +42,9 @@ impl Clocks {
             return Err(Refused::new(
                 "clock_skew",
                 member,
-                format!("The time is {ahead:.0} s ahead of the server's clock; send `sent_at` with the batch."),
+                format!(
+                    "The time is {ahead:.0} s ahead of the server's clock; send `sent_at` with the batch."
+                ),
             ));
         }
         if at < self.received - OLDEST {
@@ -147,7 +149,11 @@ impl<'a> Wire<'a> {
     /// [`Refused`] names the first member that is missing or makes no sense.
     pub fn read(&'a self, clocks: Clocks) -> Result<Read<'a>, Refused> {
         if self.v.is_some_and(|v| v != 1) {
-            return Err(Refused::new("unknown_version", "/v", "This server reads version 1 of the envelope."));
+            return Err(Refused::new(
+                "unknown_version",
+                "/v",
+                "This server reads version 1 of the envelope.",
+            ));
         }
         let id = self.identity()?;
         let time = self.time.map_or(clocks.received, |time| clocks.correct(time));
@@ -165,7 +171,9 @@ impl<'a> Wire<'a> {
             Some(_) => {
                 return Err(Refused::new("unknown_type", "/type", "A type is exposure, request or outcome."));
             }
-            None => return Err(missing("type", "/type", "An event has a `type`: exposure, request or outcome.")),
+            None => {
+                return Err(missing("type", "/type", "An event has a `type`: exposure, request or outcome."));
+            }
         };
         Ok(Read { id, time, who, what })
     }
@@ -182,7 +190,9 @@ impl<'a> Wire<'a> {
                 "/id",
                 "An event has an `id`, or a `source` with a rising `seq`: repeats are recognised by it.",
             )),
-            (None, None, Some(_)) => Err(missing("source", "/source", "`seq` needs the `source` that counts.")),
+            (None, None, Some(_)) => {
+                Err(missing("source", "/source", "`seq` needs the `source` that counts."))
+            }
             (None, Some(_), None) => Err(missing("seq", "/seq", "`source` needs a `seq` that rises by one.")),
         }
     }

@@ -10,7 +10,8 @@ const NOW: Timestamp = Timestamp(1_767_225_600_000_000);
 
 fn one_result(event: &str) -> Result<String, Refused> {
     let body = format!("[{event}]");
-    let batch = parse(body.as_bytes(), Format::Sniff, 10).unwrap_or_else(|error| panic!("{event}: {error:?}"));
+    let batch =
+        parse(body.as_bytes(), Format::Sniff, 10).unwrap_or_else(|error| panic!("{event}: {error:?}"));
     assert_eq!(batch.events.len(), 1, "{event}");
     let wire = batch.events.into_iter().next().unwrap()?;
     let read = wire.read(Clocks::new(NOW, batch.sent_at))?;
@@ -50,8 +51,16 @@ fn every_mistake_has_its_code_and_place() {
     refused(&format!(r#"{{"id":"a","type":"exposure",{decided},"unit":""}}"#), "bad_unit", "/unit");
     refused(&format!(r#"{{"id":"a","type":"exposure",{decided},"unit":3}}"#), "wrong_type", "/unit");
     refused(&format!(r#"{{"id":"a","type":"request",{decided}}}"#), "missing_status", "/status");
-    refused(&format!(r#"{{"id":"a","type":"request",{decided},"status":"fine"}}"#), "unknown_status", "/status");
-    refused(&format!(r#"{{"id":"a","type":"request",{decided},"status":"ok"}}"#), "missing_duration", "/duration_ms");
+    refused(
+        &format!(r#"{{"id":"a","type":"request",{decided},"status":"fine"}}"#),
+        "unknown_status",
+        "/status",
+    );
+    refused(
+        &format!(r#"{{"id":"a","type":"request",{decided},"status":"ok"}}"#),
+        "missing_duration",
+        "/duration_ms",
+    );
     let request = |rest: &str| format!(r#"{{"id":"a","type":"request",{decided},"status":"ok",{rest}}}"#);
     refused(&request(r#""duration_ms":-1"#), "negative", "/duration_ms");
     refused(&request(r#""duration_ms":NaN"#), "not_finite", "/duration_ms");
@@ -69,7 +78,11 @@ fn every_mistake_has_its_code_and_place() {
     refused(r#"{"id":"a","type":"outcome","metric":"m","value":1}"#, "missing_attribution", "");
     refused(r#"{"id":"a","type":"outcome","unit":"u","value":1}"#, "missing_metric", "/metric");
     refused(r#"{"id":"a","type":"outcome","unit":"u","metric":"m"}"#, "missing_value", "/value");
-    refused(r#"{"id":"a","type":"outcome","unit":"u","metric":"m","numerator":1}"#, "missing_value", "/value");
+    refused(
+        r#"{"id":"a","type":"outcome","unit":"u","metric":"m","numerator":1}"#,
+        "missing_value",
+        "/value",
+    );
     refused(r#"{"id":"a","type":"outcome","unit":"u","metric":"m","value":"1"}"#, "wrong_type", "/value");
 }
 
@@ -81,7 +94,9 @@ fn what_is_right_is_read() {
     );
     assert!(read.contains("Free(\"ab\")") && read.contains("Span(2500500)"), "{read}");
     assert!(read.contains(&format!("{:?}", Timestamp(1_767_225_599_000_000 - 2_500_500))), "{read}");
-    let read = good(r#"{"source":"s","seq":3,"type":"outcome","unit":{"kind":"org","key":"o"},"metric":"m","value":true}"#);
+    let read = good(
+        r#"{"source":"s","seq":3,"type":"outcome","unit":{"kind":"org","key":"o"},"metric":"m","value":true}"#,
+    );
     assert!(read.contains("Sequence(\"s\", 3)") && read.contains("Value(1.0)"), "{read}");
     let read = good(
         r#"{"id":"a","type":"request","request":"r","status":"ok","start":"2025-12-31T23:59:58Z","time":"2026-01-01T00:59:59.5+01:00"}"#,
@@ -103,7 +118,8 @@ fn one_bad_event_is_one_bad_event() {
             format!("{good}\n{bad}\r\n\n{good}\n"),
         ];
         for body in bodies {
-            let batch = parse(body.as_bytes(), Format::Sniff, 10).unwrap_or_else(|error| panic!("{body}: {error:?}"));
+            let batch =
+                parse(body.as_bytes(), Format::Sniff, 10).unwrap_or_else(|error| panic!("{body}: {error:?}"));
             let fine: Vec<bool> = batch.events.iter().map(Result::is_ok).collect();
             assert_eq!(fine, [true, false, true], "{body}");
         }
@@ -113,14 +129,19 @@ fn one_bad_event_is_one_bad_event() {
 #[test]
 fn forms_of_a_batch() {
     let event = r#"{"id":"a","type":"outcome","unit":"u","metric":"m","value":1}"#;
-    let count = |body: &str, format| parse(body.as_bytes(), format, 3).map(|batch| (batch.events.len(), batch.prefix));
+    let count = |body: &str, format| {
+        parse(body.as_bytes(), format, 3).map(|batch| (batch.events.len(), batch.prefix))
+    };
     assert_eq!(count("[]", Format::Sniff), Ok((0, "")));
     assert_eq!(count(event, Format::Sniff), Ok((1, "")));
     assert_eq!(count(&event.replace(',', ",\n"), Format::Sniff), Ok((1, "")));
     assert_eq!(count(&format!("\u{feff} {event}\n{event}"), Format::Sniff), Ok((2, "")));
     assert_eq!(count(&format!("{event}\n{event}"), Format::Lines), Ok((2, "")));
     assert_eq!(count(&format!("{{\"events\":[{event}]}}"), Format::Sniff), Ok((1, "/events")));
-    assert_eq!(count(&format!("[{}]", [event; 4].join(",")), Format::Sniff), Err(Unreadable::TooMany { most: 3 }));
+    assert_eq!(
+        count(&format!("[{}]", [event; 4].join(",")), Format::Sniff),
+        Err(Unreadable::TooMany { most: 3 })
+    );
     assert_eq!(Format::of(Some("application/x-ndjson; charset=utf-8")), Format::Lines);
     assert_eq!(Format::of(Some("application/json")), Format::Sniff);
 }

@@ -172,7 +172,8 @@ impl<'de> Deserialize<'de> for Time {
                 f.write_str("a time: RFC 3339, or milliseconds since 1970")
             }
             fn visit_i64<E: de::Error>(self, millis: i64) -> Result<Time, E> {
-                let micros = millis.checked_mul(1_000).ok_or_else(|| E::custom("the time is out of range"))?;
+                let micros =
+                    millis.checked_mul(1_000).ok_or_else(|| E::custom("the time is out of range"))?;
                 Ok(Time(Timestamp(micros)))
             }
             fn visit_u64<E: de::Error>(self, millis: u64) -> Result<Time, E> {
@@ -186,7 +187,8 @@ impl<'de> Deserialize<'de> for Time {
                 }
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
-                let at = text.parse::<jiff::Timestamp>().map_err(|_| E::custom("the time is not RFC 3339"))?;
+                let at =
+                    text.parse::<jiff::Timestamp>().map_err(|_| E::custom("the time is not RFC 3339"))?;
                 Ok(Time(Timestamp(at.as_microsecond())))
             }
         }

@@ -5,6 +5,7 @@ use axum::extract::Query;
 use axum::http::HeaderMap;
 use ensign_control::catalogue::{Command, RolloutAction};
 use ensign_control::document;
+use ensign_control::evidence::report::Evidence;
 use ensign_control::ids::{Key, Place};
 use ensign_control::rollout::{Rollout, render, view};
 use serde::Deserialize;
@@ -78,9 +79,22 @@ pub(super) async fn start(
     Ok(Changed::of(done, Some(&to.place)))
 }
 
+/// The evidence that the last automatic decision of a finished rollout stood on.
+fn deciding_evidence(app: &App, rollout: &Rollout) -> Option<Evidence> {
+    let own = format!("{}.", rollout.id);
+    let (_, body) = receipts_of(app, &rollout.id.place, &rollout.id.flag)
+        .into_iter()
+        .rfind(|(id, body)| id.starts_with(&own) && !body["evidence"].is_null())?;
+    serde_json::from_value(body["evidence"].clone()).ok()
+}
+
 /// How a rollout stands, as data and as text.
 async fn standing(app: &App, rollout: &Rollout) -> Value {
-    let look = if rollout.is_over() { None } else { app.pipeline().evidence(&rollout.id).await.evidence };
+    let look = if rollout.is_over() {
+        deciding_evidence(app, rollout)
+    } else {
+        app.pipeline().evidence(&rollout.id).await.evidence
+    };
     let now = app.now();
     let facts = app.image().catalogue.rollout_facts(&rollout.id, now);
     let status = view(rollout, look.as_ref(), &facts, now);

@@ -14,5 +14,5 @@ mod resolve;
 
 pub use book::{BookKeys, FlagBook, PlaceBook, UseCaseBook, unit_word};
 pub use fold::Look;
-pub use receive::routes;
 pub use pipeline::{OpenError, Pipeline, Settings, Status, Taken, Unavailable};
+pub use receive::routes;

@@ -76,7 +76,8 @@ fn place(app: &App, grant: &Grant, query: &str) -> Result<Arc<PlaceState>, ApiEr
     if !grant.reaches(&place) {
         return Err(ApiError::new("forbidden", "The key belongs to another project or environment."));
     }
-    app.place(&place).ok_or_else(|| ApiError::new("unknown_environment", format!("There is no environment {place}.")))
+    app.place(&place)
+        .ok_or_else(|| ApiError::new("unknown_environment", format!("There is no environment {place}.")))
 }
 
 /// What the headers say about the body.

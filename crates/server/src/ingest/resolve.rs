@@ -27,7 +27,12 @@ pub(super) struct Resolved {
 }
 
 /// Resolves a batch against an environment's configuration.
-pub(super) fn batch(book: &PlaceBook, batch: Batch<'_>, sent_at: Option<Time>, received: Timestamp) -> Resolved {
+pub(super) fn batch(
+    book: &PlaceBook,
+    batch: Batch<'_>,
+    sent_at: Option<Time>,
+    received: Timestamp,
+) -> Resolved {
     let clocks = Clocks::new(received, batch.sent_at.or(sent_at));
     let mut events = Vec::with_capacity(batch.events.len());
     let mut refused = Vec::with_capacity(batch.events.len());
@@ -58,14 +63,19 @@ fn event(book: &PlaceBook, read: &Read<'_>) -> Result<Event, Refused> {
     };
     let what = match read.what {
         events::What::Exposure => What::Exposure { served, request },
-        events::What::Request(sent) => What::Request(request_of(book, &sent, served, request, token.as_ref())),
-        events::What::Outcome { metric, amount } => outcome(book, &read.who, served, request, metric, amount)?,
+        events::What::Request(sent) => {
+            What::Request(request_of(book, &sent, served, request, token.as_ref()))
+        }
+        events::What::Outcome { metric, amount } => {
+            outcome(book, &read.who, served, request, metric, amount)?
+        }
     };
     Ok(Event { identity, time: read.time, what })
 }
 
 fn open(book: &PlaceBook, text: &str) -> Result<Token, Refused> {
-    token::decode(text, &book.keys.tokens).map_err(|bad| Refused::new(bad.code(), "/token", format!("{bad}.")))
+    token::decode(text, &book.keys.tokens)
+        .map_err(|bad| Refused::new(bad.code(), "/token", format!("{bad}.")))
 }
 
 fn decisions(book: &PlaceBook, who: &Who<'_>) -> Result<Vec<Served>, Refused> {
@@ -77,7 +87,8 @@ fn decisions(book: &PlaceBook, who: &Who<'_>) -> Result<Vec<Served>, Refused> {
 }
 
 fn decided(book: &PlaceBook, who: &Who<'_>, decision: &Decision<'_>, at: usize) -> Result<Served, Refused> {
-    let refuse = |code, member: &str, detail: String| Refused::new(code, format!("/decisions/{at}/{member}"), detail);
+    let refuse =
+        |code, member: &str, detail: String| Refused::new(code, format!("/decisions/{at}/{member}"), detail);
     let key = decision.flag.as_str();
     let Some(flag) = book.flags.get(key) else {
         return Err(refuse("unknown_flag", "flag", format!("There is no flag \"{key}\" in {}.", book.place)));
@@ -96,7 +107,8 @@ fn decided(book: &PlaceBook, who: &Who<'_>, decision: &Decision<'_>, at: usize) 
         None => None,
         Some(text) => {
             let Some(id) = allocation_id(book, key, text.as_str()) else {
-                let detail = "An allocation is 16 hexadecimal digits or a rule's id, as the evaluation returned it.";
+                let detail =
+                    "An allocation is 16 hexadecimal digits or a rule's id, as the evaluation returned it.";
                 return Err(refuse("unknown_allocation", "allocation", detail.into()));
             };
             let Some(epoch) = decision.epoch.map(Epoch) else {
@@ -196,7 +208,8 @@ fn outcome(
     amount: Amount,
 ) -> Result<What, Refused> {
     let Some(metric) = book.metrics.get(metric) else {
-        let detail = format!("There is no metric \"{metric}\"; create it with: ensign metric create {metric}");
+        let detail =
+            format!("There is no metric \"{metric}\"; create it with: ensign metric create {metric}");
         return Err(Refused::new("unknown_metric", "/metric", detail));
     };
     let (value, weight) = fitting(metric, amount)?;
@@ -212,7 +225,8 @@ fn outcome(
 /// The value and the weight, if they fit the metric's shape.
 fn fitting(metric: &Metric, amount: Amount) -> Result<(f64, f64), Refused> {
     let key = &metric.key;
-    let bad = |at: &str, must: &str| Err(Refused::new("bad_value", at, format!("A value of \"{key}\" is {must}.")));
+    let bad =
+        |at: &str, must: &str| Err(Refused::new("bad_value", at, format!("A value of \"{key}\" is {must}.")));
     let value = match (metric.shape, amount) {
         (Shape::Ratio, Amount::Ratio { numerator, denominator }) => {
             if !numerator.is_finite() {
@@ -234,7 +248,9 @@ fn fitting(metric: &Metric, amount: Amount) -> Result<(f64, f64), Refused> {
         Shape::Score { min, max } if value < min || value > max => {
             bad("/value", &format!("between {min} and {max}"))
         }
-        Shape::Rating if !whole || !(1.0..=5.0).contains(&value) => bad("/value", "a whole number from 1 to 5"),
+        Shape::Rating if !whole || !(1.0..=5.0).contains(&value) => {
+            bad("/value", "a whole number from 1 to 5")
+        }
         Shape::Count if !whole || value < 0.0 => bad("/value", "a whole number from 0"),
         Shape::Value if value < 0.0 => bad("/value", "a number from 0"),
         Shape::Rate | Shape::Score { .. } | Shape::Rating | Shape::Count | Shape::Value | Shape::Ratio => {

@@ -246,7 +246,10 @@ pub(crate) async fn members_come_and_go(store: &dyn Store, _hands: &Hands) {
 
 pub(crate) async fn a_checkpoint_keeps_the_parts_it_does_not_name(store: &dyn Store, _hands: &Hands) {
     assert_eq!(store.load_checkpoint().await.unwrap(), None);
-    store.save_checkpoint(10, vec![("a/0".into(), b"a".to_vec()), ("z".into(), b"b".to_vec())]).await.unwrap();
+    store
+        .save_checkpoint(10, vec![("a/0".into(), b"a".to_vec()), ("z".into(), b"b".to_vec())])
+        .await
+        .unwrap();
     store.save_checkpoint(20, vec![("z".into(), b"c".to_vec()), ("7".into(), b"d".to_vec())]).await.unwrap();
     store.save_checkpoint(20, vec![("7".into(), Vec::new())]).await.unwrap();
     assert!(store.save_checkpoint(19, vec![("a/0".into(), b"old".to_vec())]).await.is_err());
