@@ -187,3 +187,38 @@ fn answers_name_every_event_that_was_not_simply_accepted() {
     assert_eq!(json["items"][1]["pointer"], "/events/2/cost");
     assert_eq!(json["items"][2], serde_json::json!({"index": 3, "status": "unattributed"}));
 }
+
+/// The published schema and the reader agree about form, event by event.
+#[test]
+fn the_schema_says_what_the_reader_does() {
+    let schema: serde_json::Value = serde_json::from_str(include_str!("../../../../spec/events.schema.json")).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let good = [
+        r#"{"type":"exposure","id":"e","unit":"u","request":"r","decisions":[{"flag":"f","variant":"a","allocation":"00c0ffee00c0ffee","epoch":3}]}"#,
+        r#"{"type":"exposure","id":"e","token":"AQE"}"#,
+        r#"{"type":"request","source":"s","seq":1,"token":"AQE","status":"ok","duration_ms":1,"time":1767225600000}"#,
+        r#"{"type":"request","id":"e","request":"r","status":"timeout","start":1767225599000,"time":1767225600000}"#,
+        r#"{"type":"outcome","id":"e","unit":{"kind":"org","key":"o"},"metric":"m","value":true}"#,
+        r#"{"type":"outcome","id":"e","request":"r","metric":"m","numerator":1,"denominator":2}"#,
+    ];
+    let bad = [
+        r#"{"type":"exposure","id":"e","unit":"u"}"#,
+        r#"{"type":"request","id":"e","request":"r","status":"fine","duration_ms":1}"#,
+        r#"{"type":"request","id":"e","request":"r","status":"ok"}"#,
+        r#"{"type":"request","id":"e","request":"r","status":"ok","duration_ms":-1}"#,
+        r#"{"type":"request","id":"e","status":"ok","duration_ms":1}"#,
+        r#"{"type":"outcome","id":"e","seq":1,"unit":"u","metric":"m","value":1}"#,
+        r#"{"type":"outcome","id":"e","unit":"u","metric":"m"}"#,
+        r#"{"type":"outcome","id":"e","unit":"u","metric":"m","value":"1"}"#,
+        r#"{"type":"click","id":"e"}"#,
+        r#"{"type":"outcome","unit":"u","metric":"m","value":1}"#,
+    ];
+    for (events, right) in [(&good[..], true), (&bad[..], false)] {
+        for event in events {
+            let value: serde_json::Value = serde_json::from_str(event).unwrap();
+            assert_eq!(schema.is_valid(&value), right, "schema: {event}");
+            assert_eq!(schema.is_valid(&serde_json::json!([value])), right, "schema: [{event}]");
+            assert_eq!(one_result(event).is_ok(), right, "reader: {event}");
+        }
+    }
+}

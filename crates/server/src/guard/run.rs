@@ -42,6 +42,13 @@ pub trait Charge: Send + Sync + 'static {
     /// Rollouts that have begun, or wait to begin, and have not ended, in order.
     fn active(&self) -> Vec<RolloutId>;
 
+    /// Whether a decision would follow from this evidence; the look has no block log yet, because that is long and
+    /// most looks end here.
+    fn follows(&self, look: &Look) -> Result<bool, String> {
+        let _ = look;
+        Ok(true)
+    }
+
     /// Decides on one rollout with this evidence and commits the decision with the look's log position, under
     /// the fence. Cheap when nothing follows.
     async fn look(&self, look: &Look, fence: &FenceCheck) -> Outcome;
@@ -190,6 +197,14 @@ impl Guard {
                 return false;
             }
         };
+        match self.charge.follows(&self.pipeline.evidence(&rollout).await) {
+            Ok(true) => {}
+            Ok(false) => return true,
+            Err(why) => {
+                self.failed(&why);
+                return false;
+            }
+        }
         let look = self.pipeline.decision(&rollout).await;
         match self.charge.look(&look, &fence).await {
             Outcome::Nothing => true,
