@@ -7,9 +7,9 @@ use super::wire::{Decision, Text, Time, UnitName, Wire};
 use super::{DECISIONS_MAX, ID_MAX, Refused, UNIT_MAX};
 
 /// Older events are refused: repeats of them could not be recognised.
-pub const OLDEST: Span = Span::seconds(24 * 3_600);
+const OLDEST: Span = Span::seconds(24 * 3_600);
 /// Events further in the future than this come from a wrong clock.
-pub const FUTURE: Span = Span::seconds(300);
+const FUTURE: Span = Span::seconds(300);
 /// A sender's clock that is off by less than this is left alone: it may be the network.
 const TOLERATED: Span = Span::seconds(2);
 /// A longest request, in milliseconds: a day.
