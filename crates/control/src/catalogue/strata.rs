@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::{Value as Json, json};
 
 use super::change::{EvidenceNote, ItemKey, Scope};
+use super::Catalogue;
 use super::draft::Draft;
 use super::state::{FALLTHROUGH, FlagState, Part};
 use super::view::View;
 use crate::document::condition;
-use crate::evidence::watch::Stratum;
-use crate::ids::{Epoch, Key, Place, RolloutId};
+use crate::evidence::watch::{Stratum, Watch};
+use crate::ids::{Epoch, Key, Place, RolloutId, Timestamp};
+use crate::rollout::Rollout;
 
 /// Raises the epochs of every split whose units, or what they get, the draft changes.
 pub(super) fn raise(draft: &mut Draft<'_>) {
@@ -77,6 +79,23 @@ fn raise_flag(draft: &mut Draft<'_>, place: &Place, flag: &Key, mut state: FlagS
     draft.put_state(place, flag, state);
     if let Some(note) = note {
         draft.evidence(note);
+    }
+}
+
+impl Catalogue {
+    /// What the evidence must be watching: every split that a running rollout owns, with its open stratum, which
+    /// counts from `now` if it turns out not to be known. A crash may come between a commit and its marker.
+    pub fn watches(&self, now: Timestamp) -> Vec<(Watch, Stratum)> {
+        let watch = |rollout: Rollout| {
+            let RolloutId { place, flag, number } = &rollout.id;
+            let state = self.flag_state(place, flag)?;
+            let owned = state.owned.as_ref().filter(|owned| owned.rollout == *number)?;
+            let parts = state.section.split_at(&owned.rule)?;
+            let epoch = Epoch(epoch_of(&state, &owned.rule));
+            let stratum = Stratum { epoch, share: share(parts, &owned.control, &owned.new), at: now };
+            Some((rollout.plan.watch(rollout.id.clone()), stratum))
+        };
+        self.active_rollouts().into_iter().filter_map(watch).collect()
     }
 }
 

@@ -102,6 +102,9 @@ impl fmt::Debug for Guard {
 /// How long after an event requests may still settle, at the usual timeouts.
 const LIVELY: Span = Span::seconds(120);
 
+/// How often rollouts without new evidence are looked at.
+const WHOLE: Span = Span::seconds(1);
+
 /// A lease in hand: its fence, and until when it need not be renewed.
 type Held = BTreeMap<RolloutId, (FenceCheck, Timestamp)>;
 
@@ -146,7 +149,7 @@ impl Guard {
     /// Looks until `stop`, then gives its leases back. Run it once, as a task.
     pub async fn run(&self, stop: &CancellationToken) {
         let mut held = Held::new();
-        let mut lively = Timestamp(i64::MIN);
+        let (mut lively, mut whole) = (Timestamp(i64::MIN), Timestamp(i64::MIN));
         loop {
             // Requests that arrived lately come of age between events: their blocks should not wait for a second.
             let now = self.charge.now();
@@ -156,7 +159,7 @@ impl Guard {
                 () = self.pipeline.evidence_came() => lively = now + LIVELY,
                 () = tokio::time::sleep(wait) => {}
             }
-            self.look(&mut held).await;
+            self.look(&mut held, &mut whole).await;
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(self.tuning.busy) => {}
@@ -168,15 +171,24 @@ impl Guard {
         }
     }
 
-    async fn look(&self, held: &mut Held) {
+    async fn look(&self, held: &mut Held, whole: &mut Timestamp) {
         self.charge.due().await;
         let now = self.charge.now();
-        if let Err(error) = self.pipeline.command(Record::Tick { now }).await {
-            self.failed(&error);
-            return;
-        }
-        let active = self.charge.active();
+        let changed = match self.pipeline.command(Record::Tick { now }).await {
+            Ok(taken) => taken.changed,
+            Err(error) => {
+                self.failed(&error);
+                return;
+            }
+        };
+        let mut active = self.charge.active();
         held.retain(|rollout, _| active.contains(rollout));
+        // Time alone moves rollouts too, but not ten times a second.
+        if now >= *whole {
+            *whole = now + WHOLE;
+        } else {
+            active.retain(|rollout| changed.contains(rollout));
+        }
         let mut good = true;
         for rollout in active {
             good &= self.look_at(rollout, now, held).await;
@@ -184,6 +196,9 @@ impl Guard {
         if good {
             self.failures.store(0, Ordering::Relaxed);
             self.last.store(now.0, Ordering::Relaxed);
+        } else {
+            // What could not be decided is tried again at the next look.
+            *whole = Timestamp(i64::MIN);
         }
     }
 

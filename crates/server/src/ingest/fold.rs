@@ -8,7 +8,8 @@ use ensign_control::evidence::{BlockLog, Engine, Part, Record};
 use ensign_control::ids::{RolloutId, Timestamp};
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
-use super::pipeline::{Shared, Taken};
+use super::status::Shared;
+use super::terms::Taken;
 
 /// Evidence and block log of one rollout, at one position of the log.
 #[derive(Clone, Debug)]
@@ -64,7 +65,7 @@ pub(super) fn run(mut engine: Engine, mut next: u64, inbox: &Receiver<Message>, 
 }
 
 fn apply(engine: &mut Engine, first: u64, records: &[Record], evidence: &Notify) -> Taken {
-    let mut taken = Taken { fates: Vec::new(), end: first };
+    let mut taken = Taken { fates: Vec::new(), changed: Vec::new(), end: first };
     let mut events = false;
     for record in records {
         events |= matches!(record, Record::Batch { .. });
@@ -74,6 +75,7 @@ fn apply(engine: &mut Engine, first: u64, records: &[Record], evidence: &Notify)
         } else {
             taken.fates.extend(applied.fates);
         }
+        taken.changed.extend(applied.changed);
         taken.end += 1;
     }
     if events {

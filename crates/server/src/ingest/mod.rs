@@ -11,8 +11,12 @@ mod fold;
 mod pipeline;
 mod receive;
 mod resolve;
+mod status;
+mod terms;
 
 pub use book::{BookKeys, FlagBook, PlaceBook, UseCaseBook, unit_word};
 pub use fold::Look;
-pub use pipeline::{OpenError, Pipeline, Settings, Status, Taken, Unavailable};
+pub use pipeline::Pipeline;
 pub use receive::routes;
+pub use status::Status;
+pub use terms::{OpenError, Settings, Taken, Unavailable};

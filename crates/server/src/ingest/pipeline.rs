@@ -1,232 +1,25 @@
 //! The pipeline's handle: submit, command, look, checkpoint, status.
 
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use ensign_control::event::{Event, Fate};
-use ensign_control::evidence::{BadCheckpoint, BadRecord, Baseline, Engine, Limits, Part, Record};
-use ensign_control::ids::{FlagId, Place, RolloutId, Span, Timestamp};
+use ensign_control::evidence::watch::{Stratum, Watch};
+use ensign_control::evidence::{Baseline, Engine, Held, Part, Record};
+use ensign_control::ids::{Epoch, FlagId, Place, RolloutId, Span, Timestamp};
 use ensign_control::metric::MetricRef;
 use ensign_store::log::{Files, Group, LogError, LogWriter};
 use ensign_store::{Fault, Micros, Store};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::checkpoint::Unsaved;
 use super::fold::{self, Look, Message};
+use super::status::{NEVER, Shared, Status};
+use super::terms::{OpenError, Settings, Taken, Unavailable};
 use crate::Clock;
-
-/// Sizes and times of the pipeline.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What the evidence may hold in memory.
-    pub evidence: Limits,
-    /// Bytes of encoded events that may be under way; beyond it events are refused with `overloaded`.
-    pub in_flight: u32,
-    /// How long raw events are kept behind the checkpoint.
-    pub retention: Span,
-    /// The shortest time between two checkpoints. They are rarer when saving takes long: at most a twentieth of
-    /// the time goes into it.
-    pub checkpoint_every: Span,
-    /// Exposures of the server's own evaluations that may wait for the log; beyond it they are counted as lost.
-    pub exposures: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            evidence: Limits::default(),
-            in_flight: 64 << 20,
-            retention: Span::seconds(14 * 86_400),
-            checkpoint_every: Span::seconds(3),
-            exposures: 100_000,
-        }
-    }
-}
-
-/// What became of submitted records.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Taken {
-    /// What became of each event, in the order submitted.
-    pub fates: Vec<Fate>,
-    /// The log position behind the last record.
-    pub end: u64,
-}
-
-/// Why nothing was acknowledged. The sender keeps the events and sends them again.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Unavailable {
-    /// Too much is under way.
-    Overloaded,
-    /// The disk is full. It recovers by itself once there is space.
-    Full,
-    /// The record is longer than a record may be.
-    TooLarge,
-    /// The log or the fold failed; for the operator's log.
-    Fault(String),
-    /// The pipeline has been shut down.
-    Stopped,
-}
-
-impl Unavailable {
-    /// The stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Overloaded => "overloaded",
-            Self::Full => "disk_full",
-            Self::TooLarge => "batch_too_large",
-            Self::Fault(_) => "log_failed",
-            Self::Stopped => "shutting_down",
-        }
-    }
-}
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Overloaded => {
-                f.write_str("Too many events are under way; nothing of this batch was counted.")
-            }
-            Self::Full => {
-                f.write_str("The disk is full; nothing of this batch was counted. Flags are served on.")
-            }
-            Self::TooLarge => f.write_str("The batch is larger than the log takes; send it in parts."),
-            Self::Fault(_) => f.write_str("The event log failed; nothing of this batch was acknowledged."),
-            Self::Stopped => f.write_str("The server is shutting down."),
-        }
-    }
-}
-
-impl std::error::Error for Unavailable {}
-
-impl From<LogError> for Unavailable {
-    fn from(error: LogError) -> Self {
-        match error {
-            LogError::Full => Self::Full,
-            LogError::Busy => Self::Overloaded,
-            LogError::TooLarge => Self::TooLarge,
-            LogError::Gone { .. } | LogError::Corrupt { .. } | LogError::Fault(_) => {
-                Self::Fault(error.to_string())
-            }
-        }
-    }
-}
-
-/// Why the pipeline did not open. A person has to look.
-#[derive(Debug)]
-pub enum OpenError {
-    /// The log does not open or read.
-    Log(LogError),
-    /// The store does not answer.
-    Store(Fault),
-    /// The checkpoint cannot be restored.
-    Checkpoint(BadCheckpoint),
-    /// A record of the log cannot be read.
-    Record(u64, BadRecord),
-    /// The checkpoint rests on records that the log does not have (any more).
-    Behind {
-        /// The checkpoint's position.
-        checkpoint: u64,
-        /// The log's end.
-        log: u64,
-    },
-    /// The thread did not start.
-    Thread(std::io::Error),
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Log(error) => error.fmt(f),
-            Self::Store(fault) => fault.fmt(f),
-            Self::Checkpoint(bad) => bad.fmt(f),
-            Self::Record(at, bad) => write!(f, "record {at} of the event log: {bad}"),
-            Self::Behind { checkpoint, log } => write!(
-                f,
-                "the saved evidence stands at record {checkpoint}, but the event log ends at {log}: \
-                 they are not of the same backup"
-            ),
-            Self::Thread(error) => write!(f, "the folding thread did not start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-impl From<LogError> for OpenError {
-    fn from(error: LogError) -> Self {
-        Self::Log(error)
-    }
-}
-
-/// How the pipeline is, for `/readyz` and `/metrics`.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Status {
-    /// The time of the last tick that was folded; none before the first.
-    pub last_tick: Option<Timestamp>,
-    /// The position behind the last folded record.
-    pub folded: u64,
-    /// The position behind the last durable record.
-    pub durable: u64,
-    /// The position of the last saved checkpoint.
-    pub checkpoint: u64,
-    /// When that was saved.
-    pub checkpoint_at: Option<Timestamp>,
-    /// Bytes of events under way.
-    pub in_flight: u64,
-    /// Whether the last write to the log was refused for want of space.
-    pub full: bool,
-    /// Events folded since the start, by fate: accepted, duplicate, unattributed, too old, bad value, full.
-    pub fates: [u64; 6],
-    /// Batches refused because too much was under way.
-    pub overloaded: u64,
-    /// Exposures of the server's own evaluations that were lost: the log was full or too slow.
-    pub exposures_lost: u64,
-    /// How often saving a checkpoint has failed in a row.
-    pub checkpoint_failures: u64,
-}
-
-/// What the threads and tasks share.
-pub(super) struct Shared {
-    pub(super) evidence: Notify,
-    folded: AtomicU64,
-    tick: AtomicI64,
-    checkpoint: AtomicU64,
-    checkpoint_at: AtomicI64,
-    checkpoint_failures: AtomicU64,
-    full: AtomicBool,
-    fates: [AtomicU64; 6],
-    overloaded: AtomicU64,
-    lost: AtomicU64,
-}
-
-/// No tick yet.
-const NEVER: i64 = i64::MIN;
-
-impl Shared {
-    fn new(position: u64, tick: Timestamp) -> Self {
-        Self {
-            evidence: Notify::new(),
-            folded: AtomicU64::new(position),
-            tick: AtomicI64::new(tick.0),
-            checkpoint: AtomicU64::new(position),
-            checkpoint_at: AtomicI64::new(NEVER),
-            checkpoint_failures: AtomicU64::new(0),
-            full: AtomicBool::new(false),
-            fates: Default::default(),
-            overloaded: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-        }
-    }
-
-    pub(super) fn folded(&self, position: u64, tick: Timestamp) {
-        self.folded.store(position, Ordering::Relaxed);
-        self.tick.store(tick.0, Ordering::Relaxed);
-    }
-}
 
 /// Where events go. Cheap to share in an `Arc`.
 pub struct Pipeline {
@@ -352,6 +145,41 @@ impl Pipeline {
         found.flatten()
     }
 
+    /// What is held in memory for an environment.
+    pub async fn held(&self, place: &Place) -> Option<Held> {
+        let place = place.clone();
+        fold::ask(&self.fold, move |engine, _| engine.held(&place)).await
+    }
+
+    /// Appends the markers that a crash has kept from the log: `standing` is what the catalogue says is watched.
+    /// Returns how many were missing.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: some are still missing.
+    pub async fn reconcile(&self, standing: Vec<(Watch, Stratum)>, now: Timestamp) -> Result<usize, Unavailable> {
+        let known = fold::ask(&self.fold, |engine, _| -> BTreeMap<RolloutId, Option<Epoch>> {
+            let epoch = |id: &RolloutId| engine.evidence(id).map(|evidence| evidence.epoch);
+            engine.rollouts().map(|id| (id.clone(), epoch(id))).collect()
+        });
+        let mut known = known.await.ok_or(Unavailable::Stopped)?;
+        let mut missing = Vec::new();
+        for (watch, stratum) in standing {
+            let rollout = watch.rollout.clone();
+            match known.remove(&rollout) {
+                None => missing.push(Record::Watch { watch: Box::new(watch), stratum }),
+                Some(Some(epoch)) if epoch == stratum.epoch => {}
+                Some(_) => missing.push(Record::Stratum { rollout, stratum }),
+            }
+        }
+        // Saying it again of one that has ended changes nothing.
+        missing.extend(known.into_keys().map(|rollout| Record::Ended { rollout, at: now }));
+        let count = missing.len();
+        for record in missing {
+            self.command(record).await?;
+        }
+        Ok(count)
+    }
+
     /// Waits until events were folded since the last time somebody waited.
     pub async fn evidence_came(&self) {
         self.shared.evidence.notified().await;
@@ -419,7 +247,7 @@ impl Pipeline {
 
     async fn log_exposures(&self, batch: &mut Vec<(Place, Event)>) {
         let received = self.clock.now();
-        let mut places: std::collections::BTreeMap<Place, Vec<Event>> = std::collections::BTreeMap::new();
+        let mut places: BTreeMap<Place, Vec<Event>> = BTreeMap::new();
         for (place, event) in batch.drain(..) {
             places.entry(place).or_default().push(event);
         }

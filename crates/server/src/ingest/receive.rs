@@ -15,8 +15,8 @@ use ensign_control::ids::Timestamp;
 use ensign_protocol::events::{self, Answer, Format, Time, Unreadable};
 use flate2::bufread::MultiGzDecoder;
 
-use super::pipeline::Unavailable;
 use super::resolve::{self, Resolved};
+use super::terms::Unavailable;
 use crate::http::auth::{authenticate, require};
 use crate::http::body::read as read_body;
 use crate::keys::Grant;
