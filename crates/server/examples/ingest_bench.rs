@@ -39,6 +39,7 @@ fn main() {
     let key = sdk_key(folder.path());
 
     runtime.block_on(apply(server.app(), SETUP));
+    runtime.block_on(start(server.app(), ROLLOUT));
     let template = Template::of(&decision(server.app(), "inference_model"));
     println!("events of {} bytes, {CONNECTIONS} connections, {UNITS} units", template.text.len());
     let before = resident();
@@ -64,10 +65,12 @@ fn main() {
 const SETUP: &str = r#"[
  {"use_case": "bench", "flags": ["inference_model"], "request_timeout": "1s"},
  {"flag": "inference_model", "default": "claude-3-haiku", "use_case": "bench",
-  "variants": ["claude-3-haiku", "claude-sonnet-4-6"]},
- {"rollout": "inference_model", "to": "claude-sonnet-4-6", "stages": [{"percentage": 50, "min_duration": "1d"}],
-  "guardrails": ["error_rate<=1.5x", "latency_p95<=1.2x", "tokens_out<=1.5x"]}
+  "variants": ["claude-3-haiku", "claude-sonnet-4-6"]}
 ]"#;
+
+const ROLLOUT: &str = r#"{
+  "rollout": "inference_model", "to": "claude-sonnet-4-6", "stages": [{"percentage": 50, "min_duration": "1d"}, 100],
+  "guardrails": ["error_rate<=1.5x", "latency_p95<=1.2x", "tokens_out<=1.5x"]}"#;
 
 fn place() -> Place {
     let key = |text: &str| text.parse::<Key>().expect("a key");
@@ -85,12 +88,19 @@ async fn apply(app: &Arc<App>, text: &str) {
     app.act(&command, &Actor::new("bench"), Options::default()).await.expect("the documents are good");
 }
 
+async fn start(app: &Arc<App>, text: &str) {
+    let document = serde_json::from_str(text).expect("the rollout is JSON");
+    let command = Command::RolloutStart { place: place(), document, reason: None };
+    app.act(&command, &Actor::new("bench"), Options::default()).await.expect("the rollout starts");
+}
+
 /// The decision record of a flag's split, with a digit in place of the variant.
 fn decision(app: &Arc<App>, flag: &str) -> String {
     let serving = app.place(&place()).expect("the environment exists").serving();
     let flag = &serving.flags[flag];
     let outcomes = flag.rules.iter().map(|rule| &rule.outcome).chain([&flag.fallthrough]);
-    let split = outcomes.filter_map(|outcome| if let Outcome::Split(split) = outcome { Some(split) } else { None });
+    let split =
+        outcomes.filter_map(|outcome| if let Outcome::Split(split) = outcome { Some(split) } else { None });
     let split = split.last().expect("a rollout has a split");
     format!(
         r#"{{"flag":"{}","variant":0,"allocation":"{:016x}","epoch":{}}}"#,
@@ -99,7 +109,8 @@ fn decision(app: &Arc<App>, flag: &str) -> String {
 }
 
 fn sdk_key(data: &std::path::Path) -> String {
-    let text = std::fs::read_to_string(data.join("credentials.json")).expect("the server wrote its credentials");
+    let text =
+        std::fs::read_to_string(data.join("credentials.json")).expect("the server wrote its credentials");
     let credentials: serde_json::Value = serde_json::from_str(&text).expect("they are JSON");
     let key = &credentials["projects"]["default"]["environments"]["production"]["sdk_key"];
     key.as_str().expect("the environment has a key").to_owned()
@@ -222,7 +233,12 @@ fn load(address: SocketAddr, key: &str, template: &Template, batch: usize, lengt
     });
     let rate = accepted.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
     times.sort_by(f64::total_cmp);
-    Done { rate, p50: quantile(&times, 0.5), p99: quantile(&times, 0.99), refused: refused.load(Ordering::Relaxed) }
+    Done {
+        rate,
+        p50: quantile(&times, 0.5),
+        p99: quantile(&times, 0.99),
+        refused: refused.load(Ordering::Relaxed),
+    }
 }
 
 fn quantile(sorted: &[f64], p: f64) -> f64 {
@@ -265,12 +281,14 @@ fn rollbacks(runtime: &tokio::runtime::Runtime, server: &Running, key: &str) {
 fn rollback(runtime: &tokio::runtime::Runtime, server: &Running, key: &str, n: usize) -> Option<f64> {
     let app = server.app();
     let flag = format!("canary-{n}");
-    let documents = format!(
-        r#"[{{"flag": "{flag}", "default": "a", "variants": ["a", "b"], "unit": "request"}},
-            {{"rollout": "{flag}", "to": "b", "stages": [{{"percentage": 50, "min_duration": "1d"}}], "template": false,
-              "unit": "request", "guardrails": [{{"metric": "error_rate", "settle": "on_completion"}}]}}]"#
+    let document =
+        format!(r#"{{"flag": "{flag}", "default": "a", "variants": ["a", "b"], "unit": "request"}}"#);
+    let rollout = format!(
+        r#"{{"rollout": "{flag}", "to": "b", "stages": [{{"percentage": 50, "min_duration": "1d"}}, 100], "template": false,
+            "unit": "request", "guardrails": [{{"metric": "error_rate", "settle": "on_completion"}}]}}"#
     );
-    runtime.block_on(apply(app, &documents));
+    runtime.block_on(apply(app, &document));
+    runtime.block_on(start(app, &rollout));
     let decision = decision(app, &flag);
     let mut changes = app.place(&place()).expect("the environment exists").subscribe();
     changes.mark_unchanged();
@@ -293,7 +311,8 @@ fn rollback(runtime: &tokio::runtime::Runtime, server: &Running, key: &str, n: u
         let answer = exchange(&mut stream, request.as_bytes());
         let acknowledged = now();
         assert!(answer.contains("\"accepted\":20,"), "{answer}");
-        let changed = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(600), changes.changed()).await });
+        let changed = runtime
+            .block_on(async { tokio::time::timeout(Duration::from_millis(600), changes.changed()).await });
         if changed.is_ok() {
             return Some(acknowledged.elapsed().as_secs_f64() * 1e3);
         }

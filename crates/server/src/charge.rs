@@ -13,6 +13,15 @@ fn method() -> String {
     ensign_stats::METHOD_VERSION.to_string()
 }
 
+fn tick(look: &Look) -> Command {
+    Command::RolloutTick {
+        rollout: look.rollout.clone(),
+        evidence: look.evidence.clone().map(Box::new),
+        log: look.log.clone().map(Box::new),
+        method: method(),
+    }
+}
+
 #[async_trait]
 impl Charge for App {
     fn now(&self) -> Timestamp {
@@ -23,24 +32,22 @@ impl Charge for App {
         self.image().catalogue.active_rollouts().into_iter().map(|rollout| rollout.id).collect()
     }
 
+    fn follows(&self, look: &Look) -> Result<bool, String> {
+        let change = self.plan(&tick(look), &Actor::new(Actor::GUARD)).map_err(|error| error.to_string())?;
+        Ok(!change.is_empty() || !change.notices.is_empty())
+    }
+
     async fn look(&self, look: &Look, fence: &FenceCheck) -> Outcome {
         let actor = Actor::new(Actor::GUARD);
-        let evidence = look.evidence.clone().map(Box::new);
-        let tick = |log| Command::RolloutTick {
-            rollout: look.rollout.clone(),
-            evidence: evidence.clone(),
-            log,
-            method: method(),
-        };
-        // The block log is long and needed for a receipt only: most looks end here.
-        let what = match self.plan(&tick(None), &actor) {
+        let tick = tick(look);
+        let what = match self.plan(&tick, &actor) {
             Ok(change) if change.is_empty() && change.notices.is_empty() => return Outcome::Nothing,
             Ok(change) => change.audit.first().map(|entry| entry.action.clone()).unwrap_or_default(),
             Err(error) => return Outcome::Failed(error.to_string()),
         };
         let options =
             Options { fence: Some(fence.clone()), log_position: Some(look.position), ..Options::default() };
-        match self.act(&tick(look.log.clone().map(Box::new)), &actor, options).await {
+        match self.act(&tick, &actor, options).await {
             Ok(done) => {
                 let revision = Revision(done.revision(&look.rollout.place).unwrap_or_default());
                 Outcome::Decided { revision, what }

@@ -128,14 +128,24 @@ async fn compose(config: &Config, deps: Deps, secret: SecretKey) -> Result<Arc<A
     let mut writer = app.writer.lock().await;
     app.reload(&mut writer).await.map_err(|error| StartError(error.to_string()))?;
     drop(writer);
+    let now = app.now();
+    let standing = app.image().catalogue.watches(now);
+    let missing =
+        app.pipeline.reconcile(standing, now).await.map_err(|error| StartError(error.to_string()))?;
+    if missing > 0 {
+        tracing::info!(missing, "told the evidence what the last run could not");
+    }
     app.due().await;
     Ok(app)
 }
 
 /// The tasks between events and decisions.
 fn run_evidence(app: &Arc<App>) {
-    let charge: Arc<dyn crate::guard::Charge> = Arc::clone(app) as _;
-    let holder = format!("process {}", std::process::id());
+    let app_as_charge: Arc<dyn crate::guard::Charge> = Arc::clone(app) as _;
+    let charge = Arc::downgrade(&app_as_charge);
+    // The folder's lock keeps other processes away, so whoever runs here is the same holder: after a crash its leases
+    // are its own again at once.
+    let holder = "local";
     let (pipeline, store) = (Arc::clone(&app.pipeline), Arc::clone(&app.deps.store));
     let guard = Arc::new(Guard::new(Arc::clone(&pipeline), store, charge, Tuning::default(), holder));
     let stop = app.tasks.stop_token();

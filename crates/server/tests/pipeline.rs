@@ -167,7 +167,8 @@ async fn what_does_not_fit_is_refused_at_once() {
     let bench = Bench::on(Unreliable::new(), memory(), settings).await;
     // One batch fills the whole allowance, so that two at once do not fit.
     let both = tokio::join!(bench.send(0..50), bench.send(50..100));
-    let refused = [&both.0, &both.1].into_iter().filter(|result| **result == Err(Unavailable::Overloaded)).count();
+    let refused =
+        [&both.0, &both.1].into_iter().filter(|result| **result == Err(Unavailable::Overloaded)).count();
     assert_eq!(refused, 1, "{both:?}");
     assert!(all(&bench.send(100..150).await.unwrap(), Fate::Accepted));
     for id in 0..5 {

@@ -191,7 +191,8 @@ fn answers_name_every_event_that_was_not_simply_accepted() {
 /// The published schema and the reader agree about form, event by event.
 #[test]
 fn the_schema_says_what_the_reader_does() {
-    let schema: serde_json::Value = serde_json::from_str(include_str!("../../../../spec/events.schema.json")).unwrap();
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../spec/events.schema.json")).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();
     let good = [
         r#"{"type":"exposure","id":"e","unit":"u","request":"r","decisions":[{"flag":"f","variant":"a","allocation":"00c0ffee00c0ffee","epoch":3}]}"#,

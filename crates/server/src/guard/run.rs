@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -85,7 +85,8 @@ impl Default for Tuning {
 pub struct Guard {
     pipeline: Arc<Pipeline>,
     store: Arc<dyn Store>,
-    charge: Arc<dyn Charge>,
+    /// Weak: the application holds its guard.
+    charge: Weak<dyn Charge>,
     tuning: Tuning,
     holder: String,
     last: AtomicI64,
@@ -113,7 +114,7 @@ impl Guard {
     pub fn new(
         pipeline: Arc<Pipeline>,
         store: Arc<dyn Store>,
-        charge: Arc<dyn Charge>,
+        charge: Weak<dyn Charge>,
         tuning: Tuning,
         holder: impl Into<String>,
     ) -> Self {
@@ -152,14 +153,16 @@ impl Guard {
         let (mut lively, mut whole) = (Timestamp(i64::MIN), Timestamp(i64::MIN));
         loop {
             // Requests that arrived lately come of age between events: their blocks should not wait for a second.
-            let now = self.charge.now();
+            let Some(charge) = self.charge.upgrade() else { break };
+            let now = charge.now();
             let wait = if now < lively { self.tuning.settling } else { self.tuning.idle };
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.pipeline.evidence_came() => lively = now + LIVELY,
                 () = tokio::time::sleep(wait) => {}
             }
-            self.look(&mut held, &mut whole).await;
+            self.look(&*charge, &mut held, &mut whole).await;
+            drop(charge);
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(self.tuning.busy) => {}
@@ -171,9 +174,9 @@ impl Guard {
         }
     }
 
-    async fn look(&self, held: &mut Held, whole: &mut Timestamp) {
-        self.charge.due().await;
-        let now = self.charge.now();
+    async fn look(&self, charge: &dyn Charge, held: &mut Held, whole: &mut Timestamp) {
+        charge.due().await;
+        let now = charge.now();
         let changed = match self.pipeline.command(Record::Tick { now }).await {
             Ok(taken) => taken.changed,
             Err(error) => {
@@ -181,7 +184,7 @@ impl Guard {
                 return;
             }
         };
-        let mut active = self.charge.active();
+        let mut active = charge.active();
         held.retain(|rollout, _| active.contains(rollout));
         // Time alone moves rollouts too, but not ten times a second.
         if now >= *whole {
@@ -191,7 +194,7 @@ impl Guard {
         }
         let mut good = true;
         for rollout in active {
-            good &= self.look_at(rollout, now, held).await;
+            good &= self.look_at(charge, rollout, now, held).await;
         }
         if good {
             self.failures.store(0, Ordering::Relaxed);
@@ -203,7 +206,13 @@ impl Guard {
     }
 
     /// Whether the look succeeded, with or without a decision.
-    async fn look_at(&self, rollout: RolloutId, now: Timestamp, held: &mut Held) -> bool {
+    async fn look_at(
+        &self,
+        charge: &dyn Charge,
+        rollout: RolloutId,
+        now: Timestamp,
+        held: &mut Held,
+    ) -> bool {
         let fence = match self.lease(&rollout, now, held).await {
             Ok(Some(fence)) => fence,
             Ok(None) => return true,
@@ -212,7 +221,7 @@ impl Guard {
                 return false;
             }
         };
-        match self.charge.follows(&self.pipeline.evidence(&rollout).await) {
+        match charge.follows(&self.pipeline.evidence(&rollout).await) {
             Ok(true) => {}
             Ok(false) => return true,
             Err(why) => {
@@ -221,7 +230,7 @@ impl Guard {
             }
         }
         let look = self.pipeline.decision(&rollout).await;
-        match self.charge.look(&look, &fence).await {
+        match charge.look(&look, &fence).await {
             Outcome::Nothing => true,
             Outcome::Decided { revision, what } => {
                 self.decisions.fetch_add(1, Ordering::Relaxed);

@@ -156,7 +156,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Unavailable`]: some are still missing.
-    pub async fn reconcile(&self, standing: Vec<(Watch, Stratum)>, now: Timestamp) -> Result<usize, Unavailable> {
+    pub async fn reconcile(
+        &self,
+        standing: Vec<(Watch, Stratum)>,
+        now: Timestamp,
+    ) -> Result<usize, Unavailable> {
         let known = fold::ask(&self.fold, |engine, _| -> BTreeMap<RolloutId, Option<Epoch>> {
             let epoch = |id: &RolloutId| engine.evidence(id).map(|evidence| evidence.epoch);
             engine.rollouts().map(|id| (id.clone(), epoch(id))).collect()
