@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
 
-use super::change::{EvidenceNote, ItemKey, Scope};
 use super::Catalogue;
+use super::change::{EvidenceNote, ItemKey, Scope};
 use super::draft::Draft;
 use super::state::{FALLTHROUGH, FlagState, Part};
 use super::view::View;

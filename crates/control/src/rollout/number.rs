@@ -80,7 +80,13 @@ pub(super) fn count(n: u64) -> String {
 
 /// Evidence, which can be astronomically large.
 pub(super) fn evidence(weight: f64) -> String {
-    if weight >= 1e6 { "over 1,000,000".into() } else { short(weight) }
+    if weight >= 1e6 {
+        "over 1,000,000".into()
+    } else if weight < 0.1 {
+        "< 0.1".into()
+    } else {
+        short(weight)
+    }
 }
 
 /// A length of time in its one or two largest units.
