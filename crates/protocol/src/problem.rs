@@ -1,10 +1,11 @@
 //! Errors as clients see them: `application/problem+json` with a stable code, and the one table of those codes.
 
+mod domain;
 mod table;
 
-use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 
-pub use table::{TABLE, reference};
+use serde::{Deserialize, Serialize};
 
 /// One kind of error that a client can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +20,36 @@ pub struct Code {
     pub docs: &'static str,
 }
 
+/// Every code, once.
+pub fn all() -> impl Iterator<Item = &'static Code> {
+    table::TABLE.iter().chain(domain::WRONG).chain(domain::REFUSED)
+}
+
+/// The reference page of all codes, as Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Error codes\n\nEvery error is `application/problem+json` with one of these codes. This page is written \
+         from the tables in\n`crates/protocol/src/problem/`; a test compares them.\n",
+    );
+    let parts = [
+        ("Requests and the server", table::TABLE),
+        ("Documents and other input", domain::WRONG),
+        ("What the state does not allow", domain::REFUSED),
+    ];
+    for (title, rows) in parts {
+        let _ = write!(page, "\n## {title}\n");
+        for row in rows {
+            let _ = write!(page, "\n### {}\n\n{} ({}). {}\n", row.word, row.title, row.status, row.docs);
+        }
+    }
+    page
+}
+
 /// The row of a code. A word that is not in the table is a bug of ours, and is answered as a refusal would be.
 #[must_use]
 pub fn code(word: &str) -> Option<&'static Code> {
-    TABLE.iter().find(|row| row.word == word)
+    all().find(|row| row.word == word)
 }
 
 /// The body of an error answer.

@@ -79,6 +79,10 @@ impl App {
         actor: &Actor,
         options: &Options,
     ) -> Result<Done, ApiError> {
+        if writer.stale {
+            // Also before an answer is repeated: what it tells of must be served. A failure is met again below.
+            let _ = self.reload(writer).await;
+        }
         let idempotency = options.idempotency_key.as_ref().map(|key| format!("{}/{key}", actor.name));
         if let Some(key) = &idempotency
             && let Some(response) = self.deps.store.recall(key).await?
@@ -166,7 +170,7 @@ impl App {
                 self.access.store(keys::Access::of(&image).into());
             }
         }
-        writer.records.extend(commit::records(change, self.now()));
+        writer.records.extend(commit::records(change, &self.image(), self.now()));
         self.tell_evidence(writer).await;
         self.refresh(writer, &commit::places(change, revisions, &self.image()));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use arc_swap::ArcSwap;
 use ensign_control::ids::{Place, Timestamp};
@@ -25,7 +25,8 @@ pub struct App {
     pub(crate) data: PathBuf,
     pub(crate) secret: SecretKey,
     pub(crate) pipeline: Arc<Pipeline>,
-    pub(crate) guard: OnceLock<Arc<Guard>>,
+    /// Weak, because the guard holds the app: its task keeps it.
+    pub(crate) guard: OnceLock<Weak<Guard>>,
     pub(crate) telemetry: Telemetry,
     /// The one writer; see [`App::act`].
     pub(crate) writer: tokio::sync::Mutex<Writer>,
@@ -62,8 +63,8 @@ impl App {
 
     /// The guard of this process, once it runs.
     #[must_use]
-    pub fn guard(&self) -> Option<&Arc<Guard>> {
-        self.guard.get()
+    pub fn guard(&self) -> Option<Arc<Guard>> {
+        self.guard.get()?.upgrade()
     }
 
     /// Who a bearer is, if the key is valid.

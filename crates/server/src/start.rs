@@ -149,7 +149,7 @@ fn run_evidence(app: &Arc<App>) {
     let (pipeline, store) = (Arc::clone(&app.pipeline), Arc::clone(&app.deps.store));
     let guard = Arc::new(Guard::new(Arc::clone(&pipeline), store, charge, Tuning::default(), holder));
     let stop = app.tasks.stop_token();
-    app.guard.get_or_init(|| Arc::clone(&guard));
+    app.guard.get_or_init(|| Arc::downgrade(&guard));
     app.tasks.spawn("guard", async move { guard.run(&stop).await });
     let (carrier, stop) = (Arc::clone(&pipeline), app.tasks.stop_token());
     app.tasks.spawn("exposures", async move { carrier.carry_exposures(&stop).await });

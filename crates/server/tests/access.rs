@@ -73,7 +73,7 @@ fn path(route: &str) -> String {
 }
 
 async fn new_key(ensign: &Ensign, scopes: &[&str], place: bool) -> (String, String) {
-    let mut body = json!({ "name": format!("test {scopes:?}"), "scopes": scopes });
+    let mut body = json!({ "name": format!("test {}", scopes[0]), "scopes": scopes });
     if place {
         body["project"] = json!("default");
         body["environment"] = json!("staging");

@@ -26,7 +26,7 @@ fn the_page_of_error_codes() {
 
 #[test]
 fn every_code_is_in_the_table_once_and_is_a_word() {
-    let mut words: Vec<&str> = ensign_protocol::problem::TABLE.iter().map(|row| row.word).collect();
+    let mut words: Vec<&str> = ensign_protocol::problem::all().map(|row| row.word).collect();
     let count = words.len();
     words.sort_unstable();
     words.dedup();
@@ -37,4 +37,33 @@ fn every_code_is_in_the_table_once_and_is_a_word() {
             "{word}"
         );
     }
+}
+
+/// The codes that the core makes are words in its source; each has a row.
+#[test]
+fn every_code_that_the_core_makes_is_in_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../control/src");
+    let known: Vec<&str> = ensign_protocol::problem::all().map(|row| row.word).collect();
+    let mut missing = std::collections::BTreeSet::new();
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for maker in ["Problem::new(", "Refusal::new("] {
+                for call in text.split(maker).skip(1) {
+                    let Some(word) = call.split('"').nth(1) else { continue };
+                    let first = call.trim_start().starts_with('"');
+                    if first && !known.contains(&word) {
+                        missing.insert(word.to_owned());
+                    }
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "without a row in crates/protocol/src/problem: {missing:?}");
 }

@@ -1,15 +1,13 @@
-//! Every code a client can see, once.
-
-use std::fmt::Write as _;
+//! The codes of requests and of the server; those of documents and of states are in [`super::domain`].
 
 use super::Code;
 
-const fn row(word: &'static str, status: u16, title: &'static str, docs: &'static str) -> Code {
+pub(super) const fn row(word: &'static str, status: u16, title: &'static str, docs: &'static str) -> Code {
     Code { word, status, title, docs }
 }
 
-/// Every code, grouped by what is wrong: the request's form, the key, the thing asked for, its state, the server.
-pub const TABLE: &[Code] = &[
+/// The codes of the request's form, the key, the thing asked for, and the server.
+pub(super) const TABLE: &[Code] = &[
     row(
         "json_syntax",
         400,
@@ -42,6 +40,12 @@ pub const TABLE: &[Code] = &[
     ),
     row("body_unreadable", 400, "Body unreadable", "The connection ended before the whole body was there."),
     row(
+        "invalid_context",
+        400,
+        "Invalid context",
+        "The context of an evaluation cannot be read. The sentence says what is wrong with it.",
+    ),
+    row(
         "media_type",
         415,
         "Wrong content type",
@@ -64,6 +68,12 @@ pub const TABLE: &[Code] = &[
     row("unknown_environment", 404, "Unknown environment", "The project has no environment of this key."),
     row("unknown_flag", 404, "Unknown flag", "There is no flag of this key in the project."),
     row(
+        "no_such_revision",
+        404,
+        "No such revision",
+        "The flag did not change at that revision; its history lists those at which it did.",
+    ),
+    row(
         "method_not_allowed",
         405,
         "Method not allowed",
@@ -76,6 +86,19 @@ pub const TABLE: &[Code] = &[
         "The input can be read and does not make sense. `problems` lists everything that is wrong, each with its place.",
     ),
     row(
+        "bad_url",
+        422,
+        "Bad receiver",
+        "Notices are sent to https addresses, and to http addresses of the server's own machine.",
+    ),
+    row(
+        "bad_time",
+        422,
+        "Bad time",
+        "A time is a date or an RFC 3339 time; a length of time is a number and a unit, such as `30s`, `10m`, `2h`, `7d`.",
+    ),
+    row("bad_unit", 422, "Bad unit", "The key of a unit has 1 to 1,024 bytes."),
+    row(
         "refused",
         409,
         "Refused",
@@ -86,6 +109,18 @@ pub const TABLE: &[Code] = &[
         409,
         "Changed meanwhile",
         "Somebody else changed the same thing again and again. Look and send it again.",
+    ),
+    row(
+        "fenced",
+        409,
+        "Decided elsewhere",
+        "Another process of this installation decides about this rollout by now.",
+    ),
+    row(
+        "last_admin",
+        409,
+        "Last administrator",
+        "The key is the last one with the scope admin that does not expire; without it nobody could make another.",
     ),
     row(
         "idempotency_mismatch",
@@ -125,16 +160,3 @@ pub const TABLE: &[Code] = &[
         "Something happened that should not be possible. The server's log has it.",
     ),
 ];
-
-/// The reference page of all codes, as Markdown.
-#[must_use]
-pub fn reference() -> String {
-    let mut page = String::from(
-        "# Error codes\n\nEvery error is `application/problem+json` with one of these codes. This page is written from the table in\n\
-         `crates/protocol/src/problem/table.rs`; a test compares them.\n",
-    );
-    for row in TABLE {
-        let _ = write!(page, "\n## {}\n\n{} ({}). {}\n", row.word, row.title, row.status, row.docs);
-    }
-    page
-}

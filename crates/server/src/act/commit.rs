@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ensign_control::catalogue::{Change, Command, EvidenceNote, ItemKey, Notice, RecordKind, Scope};
 use ensign_control::evidence::Record;
-use ensign_control::ids::{Place, Timestamp};
+use ensign_control::evidence::watch::Stratum;
+use ensign_control::ids::{Place, RolloutId, Timestamp};
 use ensign_store::secrets::token_hash;
 use ensign_store::{AuditDraft, Commit, Idempotency, ItemId, Micros, OutboxDraft, Revision};
 use serde::{Deserialize, Serialize};
@@ -112,32 +113,44 @@ fn outbox(image: &Image, notice: &Notice, now: Timestamp) -> Vec<OutboxDraft> {
         .collect()
 }
 
-/// What the evidence has to be told, in order.
-pub(super) fn records(change: &Change, now: Timestamp) -> Vec<Record> {
+/// What the evidence has to be told, in order. `image` is already that after the change.
+pub(super) fn records(change: &Change, image: &Image, now: Timestamp) -> Vec<Record> {
     let mut records = Vec::new();
-    let mut notes = change.evidence.iter().peekable();
-    while let Some(note) = notes.next() {
+    let mut told: BTreeSet<usize> = BTreeSet::new();
+    for (at, note) in change.evidence.iter().enumerate() {
         match note {
             EvidenceNote::Watch(watch) => {
-                // A watch begins with its first stratum: the next note, of the same rollout.
-                if let Some(EvidenceNote::Stratum { rollout, stratum }) = notes.peek()
-                    && *rollout == watch.rollout
-                {
-                    records.push(Record::Watch { watch: Box::new(watch.clone()), stratum: *stratum });
-                    notes.next();
-                } else {
-                    tracing::error!(rollout = %watch.rollout, "a watch without a first stratum");
+                // A watch begins with its first stratum: the one of this change, or the one that is served anyway.
+                let first = change.evidence.iter().enumerate().skip(at).find_map(|(at, note)| match note {
+                    EvidenceNote::Stratum { rollout, stratum } if *rollout == watch.rollout => {
+                        Some((at, *stratum))
+                    }
+                    EvidenceNote::Stratum { .. } | EvidenceNote::Watch(_) | EvidenceNote::Finished(_) => None,
+                });
+                told.extend(first.map(|(at, _)| at));
+                let stratum =
+                    first.map(|(_, stratum)| stratum).or_else(|| served(image, &watch.rollout, now));
+                if let Some(stratum) = stratum {
+                    records.push(Record::Watch { watch: Box::new(watch.clone()), stratum });
                 }
             }
-            EvidenceNote::Stratum { rollout, stratum } => {
+            EvidenceNote::Stratum { rollout, stratum } if !told.contains(&at) => {
                 records.push(Record::Stratum { rollout: rollout.clone(), stratum: *stratum });
             }
+            EvidenceNote::Stratum { .. } => {}
             EvidenceNote::Finished(rollout) => {
                 records.push(Record::Ended { rollout: rollout.clone(), at: now })
             }
         }
     }
     records
+}
+
+/// The stratum of a rollout that is served now.
+fn served(image: &Image, id: &RolloutId, now: Timestamp) -> Option<Stratum> {
+    let epoch = image.catalogue.rollout_facts(id, now).epoch?;
+    let share = image.catalogue.rollout_of(id)?.share();
+    Some(Stratum { epoch, share, at: now })
 }
 
 /// Whether somebody may come or go by it.

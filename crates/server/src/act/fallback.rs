@@ -19,7 +19,7 @@ pub(crate) struct Writer {
     /// Kills that hold in memory only, in order.
     pub(super) pending: Vec<(Command, Actor)>,
     /// Markers that the event log has not taken yet, in order.
-    pub(super) records: VecDeque<Record>,
+    pub(crate) records: VecDeque<Record>,
     /// Counts changes of what is served that have no revision.
     overlay: u64,
 }
@@ -55,6 +55,11 @@ impl App {
     /// Tries again to store the kills that hold in memory, and to log the markers that wait. Called each second.
     pub(crate) async fn catch_up(&self) {
         let mut writer = self.writer.lock().await;
+        if writer.stale
+            && let Err(error) = self.reload(&mut writer).await
+        {
+            tracing::warn!(%error, "the store cannot be read and is tried again");
+        }
         if !writer.records.is_empty() {
             self.tell_evidence(&mut writer).await;
         }
@@ -68,7 +73,7 @@ impl App {
 
     /// Hands the waiting markers to the event log. They go before the new configuration is served, so that no exposure
     /// of a stratum comes before the stratum.
-    pub(super) async fn tell_evidence(&self, writer: &mut Writer) {
+    pub(crate) async fn tell_evidence(&self, writer: &mut Writer) {
         while let Some(record) = writer.records.front() {
             if let Err(error) = self.pipeline.command(record.clone()).await {
                 tracing::error!(%error, "a marker cannot be logged and waits");
