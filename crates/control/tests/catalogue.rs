@@ -1,4 +1,5 @@
 //! The catalogue through its commands: documents in, changes out, definitions compiled.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test fail by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -117,7 +118,7 @@ fn the_design_document_is_accepted_as_it_stands() {
     assert_eq!(flag.rules[0].outcome, Outcome::Fixed(1));
     match &flag.rules[1].outcome {
         Outcome::Gate { gate, variant: 2 } => {
-            assert_eq!((gate.weight, gate.id.as_str()), (10_000, "inference_model.rollout_percentage"))
+            assert_eq!((gate.weight, gate.id.as_str()), (10_000, "inference_model.rollout_percentage"));
         }
         other => panic!("{other:?}"),
     }
