@@ -45,6 +45,39 @@ impl App {
         Ok(to)
     }
 
+    /// Raw records of the event log, and where to go on. Blocks on the disk.
+    pub(crate) fn raw_events(
+        &self,
+        from: Option<u64>,
+        limit: usize,
+    ) -> Result<(String, Option<u64>), ApiError> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, "the event log cannot be read");
+            ApiError::new(
+                "store_failed",
+                "The event log cannot be read from there; the server's log says why.",
+            )
+        };
+        let first = self.deps.log.segments().first().map_or(0, |segment| segment.first);
+        let from = from.unwrap_or(first);
+        if from < first {
+            let detail = format!("Records before {first} have been dropped: the retention has passed.");
+            return Err(ApiError::not_found(detail));
+        }
+        let (mut text, mut read) = (String::new(), 0);
+        for entry in self.pipeline.read_log(from).map_err(|error| unreadable(&error))? {
+            let (position, bytes) = entry.map_err(|error| unreadable(&error))?;
+            if read == limit {
+                return Ok((text, Some(position)));
+            }
+            let record = Record::from_bytes(&bytes).map_err(|error| unreadable(&error))?;
+            text.push_str(&json!({ "position": position, "record": record }).to_string());
+            text.push('\n');
+            read += 1;
+        }
+        Ok((text, None))
+    }
+
     /// Forgets a unit of an environment. Returns how many opt-ins went. The audit log keeps that it happened, and a
     /// hash instead of the key.
     pub(crate) async fn erase(

@@ -63,7 +63,7 @@ impl Image {
                     items.insert(id, Stored { version: item.version.0, body: Arc::new(body) });
                 }
                 Err(error) => {
-                    tracing::error!(kind = id.kind, key = id.key, %error, "a stored item is not JSON")
+                    tracing::error!(kind = id.kind, key = id.key, %error, "a stored item is not JSON");
                 }
             }
         }

@@ -32,3 +32,5 @@ pub const IDEMPOTENCY_MICROS: i64 = 24 * 3_600 * 1_000_000;
 pub const ATTEMPTS: u32 = 8;
 /// The most audit records in one answer.
 pub const AUDIT_PAGE: usize = 1_000;
+/// The most raw records in one answer.
+pub const EXPORT_RECORDS: usize = 10_000;

@@ -1,4 +1,5 @@
 //! Who may do what: every scope against every route, and the life of a key.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
 
@@ -65,6 +66,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/audit", "read"),
     ("POST", "/api/v1/audit/verify", "read"),
     ("POST", "/api/v1/backup", "admin"),
+    ("POST", "/api/v1/export-events", "admin"),
     ("POST", "/api/v1/events?project=default&environment=production", "ingest"),
 ];
 

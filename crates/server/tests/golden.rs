@@ -1,5 +1,6 @@
 //! What is checked in and derived from the code: the API's description and the page of error codes. To write them
 //! anew: `ENSIGN_WRITE_GOLDEN=1 cargo test -p ensign-server --test golden`.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::path::Path;
 

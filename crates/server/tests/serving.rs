@@ -63,7 +63,7 @@ async fn a_kill_a_restore_and_history_are_seen_by_the_next_evaluation() {
     assert_eq!(history[1]["actor"], "admin");
 
     ensign.apply(&DOCUMENT.replace("internal", "staff")).await;
-    assert_eq!(value().await == "claude-opus-4-6", false);
+    assert_ne!(value().await, "claude-opus-4-6");
     let first = &history[0]["revision"];
     let path = format!("{PLACE}/flags/inference_model/restore-revision");
     ensign.done("POST", &path, json!({ "revision": first })).await;

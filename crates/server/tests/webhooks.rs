@@ -1,4 +1,5 @@
 //! Notices to the outside, with a receiver that is down for a while.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
 

@@ -139,7 +139,7 @@ pub(super) fn records(change: &Change, image: &Image, now: Timestamp) -> Vec<Rec
             }
             EvidenceNote::Stratum { .. } => {}
             EvidenceNote::Finished(rollout) => {
-                records.push(Record::Ended { rollout: rollout.clone(), at: now })
+                records.push(Record::Ended { rollout: rollout.clone(), at: now });
             }
         }
     }

@@ -81,6 +81,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(manage::audit))
         .routes(routes!(manage::verify_audit))
         .routes(routes!(operate::backup))
+        .routes(routes!(operate::export_events))
         .routes(routes!(operate::healthz))
         .routes(routes!(operate::readyz))
         .routes(routes!(operate::metrics))

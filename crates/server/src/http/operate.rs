@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ensign_control::catalogue::rfc3339;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Admin, By, Names, To};
 use super::body::Body;
@@ -60,6 +60,38 @@ pub(super) async fn backup(by: By<Admin>, Body(new): Body<NewBackup>) -> Result<
     );
     let next = format!("ensign backup restore {} --data NEW_FOLDER", path.display());
     Ok(Json(json!({ "path": path, "sentences": [sentence, format!("To restore: {next}")] })))
+}
+
+/// Which raw events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Raw {
+    /// From this position of the event log; without it from the first that is still there.
+    from: Option<u64>,
+    /// At most so many records.
+    limit: Option<usize>,
+}
+
+/// Raw records of the event log, one JSON object a line: `{position, record}`. Units are keyed hashes. The header
+/// `Ensign-Next-Position` says where to go on; it is absent at the end.
+#[utoipa::path(post, path = "/api/v1/export-events", tag = "operation", params(Raw), responses((status = 200, body = String)))]
+pub(super) async fn export_events(
+    by: By<Admin>,
+    query: Result<Query<Raw>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    by.installation()?;
+    let Query(raw) = query.map_err(|error| ApiError::new("bad_query", error.body_text()))?;
+    let limit = raw.limit.unwrap_or(limits::EXPORT_RECORDS).clamp(1, limits::EXPORT_RECORDS);
+    let from = raw.from;
+    let read = move || by.app.raw_events(from, limit);
+    let (text, next) = tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|_| ApiError::new("internal", "The event log could not be read."))??;
+    let mut response = ([(header::CONTENT_TYPE, "application/x-ndjson")], text).into_response();
+    if let Some(next) = next {
+        response.headers_mut().insert("ensign-next-position", next.into());
+    }
+    Ok(response)
 }
 
 /// Forgets a unit: its opt-ins, and what the evidence holds about it.

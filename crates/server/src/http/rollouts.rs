@@ -254,7 +254,10 @@ pub(super) async fn receipt(to: To<Read>, Names(names): Names) -> Result<Json<Va
     let found = if number == "last" {
         all.pop()
     } else {
-        all.into_iter().rev().find(|(id, body)| *id == number || body["number"].to_string() == number)
+        let counted: Option<u64> = number.parse().ok();
+        all.into_iter()
+            .rev()
+            .find(|(id, body)| *id == number || (counted.is_some() && body["number"].as_u64() == counted))
     };
     let missing = || ApiError::not_found(format!("Flag \"{flag}\" has no receipt \"{number}\" here."));
     found.map(|(_, body)| Json(body)).ok_or_else(missing)

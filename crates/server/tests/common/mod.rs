@@ -1,5 +1,5 @@
 //! A real server on a free port with a data folder of its own, and the few things tests ask of it.
-#![expect(clippy::allow_attributes, reason = "what is unused differs from test file to test file")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![allow(dead_code, reason = "each test file uses another part")]
 
 use std::path::Path;
