@@ -3,11 +3,16 @@
 mod common;
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Ensign, PLACE, answer};
 use ensign_control::evidence::Record;
 use ensign_control::ids::Place;
+use ensign_server::{Config, Deps, Server};
+use ensign_store::Memory;
+use ensign_store::log::unreliable::Unreliable;
+use ensign_store::log::{Limits, LogWriter, SegmentLog};
 use serde_json::{Value, json};
 
 /// A rollout that is half way, with pins, targets and an earlier rule that are not its own.
@@ -243,5 +248,42 @@ async fn a_bad_model_is_taken_back() {
     }
     let receipts = ensign.done("GET", &format!("{PLACE}/rollouts/model/receipts"), Value::Null).await;
     assert!(!receipts["receipts"].as_array().unwrap().is_empty(), "{receipts}");
+    ensign.running.stop().await;
+}
+
+/// The disk of the event log fills up: events wait, flags are served, and it goes on by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_stops_events_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ensign_server::Clock::system();
+    let disk = Unreliable::new();
+    let log = SegmentLog::open(Arc::new(disk.clone()), Limits::default(), clock.for_store()).unwrap();
+    let log = Arc::new(LogWriter::start(log, 64).unwrap());
+    let store = Arc::new(Memory::new(clock.for_store()));
+    let config = Config::new("127.0.0.1:0".parse().unwrap(), folder.path());
+    let running = Server::start_with(config, Deps { clock, store, log }).await.unwrap();
+    let ensign = Ensign {
+        running,
+        credentials: common::credentials(folder.path()),
+        http: common::client(),
+        folder: None,
+    };
+    ensign.apply(r#"{"flag": "model", "default": "old"}"#).await;
+    let event = |id: &str| {
+        json!([{"type": "request", "id": id, "status": "ok", "duration_ms": 1, "unit": "u",
+            "decisions": [{"flag": "model", "variant": "old"}]}])
+    };
+    assert_eq!(send(&ensign, event("a")).await.0, 200);
+    disk.capacity(Some(disk.used()));
+    let post = ensign.request("POST", "/api/v1/events").bearer_auth(ensign.sdk_key()).json(&event("b"));
+    let refused = post.send().await.unwrap();
+    assert!(refused.headers().contains_key("retry-after"), "{refused:?}");
+    let (status, told) = answer(refused).await;
+    assert_eq!((status, told["code"].as_str()), (503, Some("store_full")), "{told}");
+    assert_eq!(ensign.ofrep("model", json!({"targetingKey": "u"})).await.1["value"], "old");
+    ensign.done("POST", &format!("{PLACE}/flags/model/kill"), json!({"reason": "drill"})).await;
+    disk.capacity(None);
+    let (status, told) = send(&ensign, event("b")).await;
+    assert_eq!((status, &told["accepted"]), (200, &json!(1)), "refused is not acknowledged: {told}");
     ensign.running.stop().await;
 }
