@@ -52,9 +52,9 @@ fn logs(serve: &Serve) -> Result<(), String> {
     let filter = EnvFilter::try_new(&serve.log).map_err(|why| format!("--log: {why}"))?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if serve.log_json {
-        logs.json().init()
+        logs.json().init();
     } else {
-        logs.compact().init()
+        logs.compact().init();
     }
     Ok(())
 }

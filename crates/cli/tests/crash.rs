@@ -1,5 +1,6 @@
 //! The server is killed without warning, again and again, under load. Every acknowledged event is counted exactly
 //! once, and every acknowledged change is there.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test fail by panicking")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

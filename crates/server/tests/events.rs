@@ -1,4 +1,5 @@
 //! Events over real HTTP: what each is attributed to, what each refusal says, and a bad model taken back.
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking")]
 
 mod common;
 
