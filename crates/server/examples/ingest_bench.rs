@@ -99,9 +99,9 @@ fn decision(app: &Arc<App>, flag: &str) -> String {
     let serving = app.place(&place()).expect("the environment exists").serving();
     let flag = &serving.flags[flag];
     let outcomes = flag.rules.iter().map(|rule| &rule.outcome).chain([&flag.fallthrough]);
-    let split =
+    let mut split =
         outcomes.filter_map(|outcome| if let Outcome::Split(split) = outcome { Some(split) } else { None });
-    let split = split.last().expect("a rollout has a split");
+    let split = split.next_back().expect("a rollout has a split");
     format!(
         r#"{{"flag":"{}","variant":0,"allocation":"{:016x}","epoch":{}}}"#,
         flag.key, split.id.0, split.epoch

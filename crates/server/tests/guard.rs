@@ -1,4 +1,5 @@
 //! The guard's loop against an application that fails: it says so, and tries again.
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

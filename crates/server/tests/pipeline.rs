@@ -1,4 +1,5 @@
 //! The pipeline on a disk that fails on purpose: what was acknowledged is there, what was not may be sent again.
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
