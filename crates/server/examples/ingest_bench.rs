@@ -42,20 +42,23 @@ fn main() {
     runtime.block_on(start(server.app(), ROLLOUT));
     let template = Template::of(&decision(server.app(), "inference_model"));
     println!("events of {} bytes, {CONNECTIONS} connections, {UNITS} units", template.text.len());
-    let before = resident();
-    let warm = load(server.address, &key, &template, 1_000, phase / 3);
-    println!("warm-up: {:.0} events/s", warm.rate);
-    println!(
-        "memory: {:.0} bytes a live unit (resident growth over {UNITS} units, with deduplication and buffers)",
-        (resident() - before) / UNITS as f64
-    );
+    let load = |batch, first_unit, length| load(server.address, &key, &template, batch, first_unit, length);
+    load(1_000, 0, phase);
     for batch in [100, 1_000, 1_000] {
-        let done = load(server.address, &key, &template, batch, phase);
+        let done = load(batch, 0, phase);
         println!(
             "batch {batch:>5}: {:>8.0} events/s acknowledged; batch p50 {:.1} ms, p99 {:.1} ms; refused {}",
             done.rate, done.p50, done.p99, done.refused
         );
     }
+    // The load before has grown every buffer to its size; what grows now is the new units' state.
+    let (before, seen) = (resident(), server.app().pipeline().status().fates[0]);
+    load(1_000, UNITS, phase / 2);
+    let new = (server.app().pipeline().status().fates[0] - seen).min(UNITS);
+    println!(
+        "memory: {:.0} bytes a live unit (resident growth over {new} new units)",
+        (resident() - before) / new as f64
+    );
     rollbacks(&runtime, &server, &key);
     let status = server.app().pipeline().status();
     println!("log: {} records, fates {:?}, overloaded {}", status.folded, status.fates, status.overloaded);
@@ -193,7 +196,14 @@ struct Done {
 /// Where each sender's numbers go on: they rise by one over the whole run.
 static NEXT: [AtomicU64; CONNECTIONS] = [const { AtomicU64::new(0) }; CONNECTIONS];
 
-fn load(address: SocketAddr, key: &str, template: &Template, batch: usize, length: Duration) -> Done {
+fn load(
+    address: SocketAddr,
+    key: &str,
+    template: &Template,
+    batch: usize,
+    first_unit: u64,
+    length: Duration,
+) -> Done {
     let stop = AtomicBool::new(false);
     let (accepted, refused) = (AtomicU64::new(0), AtomicU64::new(0));
     let began = now();
@@ -212,7 +222,8 @@ fn load(address: SocketAddr, key: &str, template: &Template, batch: usize, lengt
                         for at in 0..batch {
                             let event = &mut request[start + at * size..start + (at + 1) * size - 1];
                             let seq = first + at as u64;
-                            template.patch(event, seq, (seq * CONNECTIONS as u64 + sender as u64) % UNITS);
+                            let unit = first_unit + (seq * CONNECTIONS as u64 + sender as u64) % UNITS;
+                            template.patch(event, seq, unit);
                         }
                         let sent = now();
                         let answer = exchange(&mut stream, &request);
@@ -227,7 +238,10 @@ fn load(address: SocketAddr, key: &str, template: &Template, batch: usize, lengt
                 })
             })
             .collect();
-        std::thread::park_timeout(length);
+        // A thread that ends wakes this one: the wait may be cut short.
+        while let Some(rest) = length.checked_sub(began.elapsed()).filter(|rest| !rest.is_zero()) {
+            std::thread::park_timeout(rest);
+        }
         stop.store(true, Ordering::Relaxed);
         senders.into_iter().flat_map(|sender| sender.join().expect("a sender ends")).collect()
     });
