@@ -4,5 +4,6 @@
 //! bucketing or rollouts; a module decodes, names what it could not carry, and encodes.
 
 pub mod events;
+pub mod launchdarkly;
 pub mod ofrep;
 pub mod problem;
