@@ -10,6 +10,7 @@ use ensign_control::ids::{Place, Timestamp};
 use ensign_store::secrets::SecretKey;
 
 use crate::act::Writer;
+use crate::fanout::Fanout;
 use crate::guard::Guard;
 use crate::image::Image;
 use crate::ingest::Pipeline;
@@ -28,6 +29,8 @@ pub struct App {
     /// Weak, because the guard holds the app: its task keeps it.
     pub(crate) guard: OnceLock<Weak<Guard>>,
     pub(crate) telemetry: Telemetry,
+    pub(crate) fanout: Arc<Fanout>,
+    pub(crate) launchdarkly: crate::launchdarkly::Environments,
     /// The one writer; see [`App::act`].
     pub(crate) writer: tokio::sync::Mutex<Writer>,
     pub(crate) image: RwLock<Image>,
@@ -59,6 +62,12 @@ impl App {
     #[must_use]
     pub fn pipeline(&self) -> &Arc<Pipeline> {
         &self.pipeline
+    }
+
+    /// Streams of changes to clients.
+    #[must_use]
+    pub fn fanout(&self) -> &Arc<Fanout> {
+        &self.fanout
     }
 
     /// The guard of this process, once it runs.

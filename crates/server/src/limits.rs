@@ -18,6 +18,10 @@ pub const UNIT_KEY: usize = 1_024;
 pub const ID: usize = 64;
 /// The most open connections; more wait to be accepted.
 pub const CONNECTIONS: usize = 16_384;
+/// The most open streams; fewer than connections, so that there is always room for a request.
+pub const STREAMS: usize = 15_000;
+/// A connection whose client has taken nothing for so long while something is there for it is cut off.
+pub const WRITE_STALL: Duration = Duration::from_secs(20);
 /// How long a client may take to send the headers of a request.
 pub const HEADER_READ: Duration = Duration::from_secs(10);
 /// How long a client may take to send a body.

@@ -3,6 +3,8 @@
 //! Our own instead of the framework's, because connections need small buffers, a cap, a deadline for their headers, and
 //! an orderly end, all in one place.
 
+mod paced;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,6 +20,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::{App, limits};
+use paced::Paced;
 
 /// Accepts until the server stops, then lets requests end.
 pub(crate) async fn run(app: Arc<App>, listener: TcpListener, router: Router) {
@@ -49,6 +52,7 @@ pub(crate) async fn run(app: Arc<App>, listener: TcpListener, router: Router) {
             }
         };
         let _ = stream.set_nodelay(true);
+        let stream = Paced::new(stream);
         let counted = app.telemetry.connection();
         let (builder, service) = (Arc::clone(&builder), service.clone());
         let watcher = graceful.watcher();

@@ -36,6 +36,10 @@ pub struct Serving {
     /// The flags' ids in events.
     pub(crate) ids: FxHashMap<String, FlagId>,
     segments: BTreeMap<String, Opted>,
+    /// How often opt-ins have changed, in the whole installation. They change segments and have no revision.
+    pub opt_ins: u64,
+    /// What flags' documents say about client-side SDKs (`client_side`), by key; flags that say nothing are not here.
+    pub client_side: BTreeMap<String, serde_json::Value>,
     /// What events need to know of it.
     pub book: PlaceBook,
     /// What is wrong with single items; each is served as well as it can be.
@@ -58,6 +62,8 @@ impl Serving {
             flags: BTreeMap::new(),
             ids: FxHashMap::default(),
             segments: BTreeMap::new(),
+            opt_ins: 0,
+            client_side: BTreeMap::new(),
             book: PlaceBook::new(place.clone(), keys.clone(), [], [], []),
             problems: Vec::new(),
         }
@@ -110,7 +116,18 @@ impl Serving {
             .filter_map(|key| Some((key.clone(), FlagId::of(place, &key.parse::<Key>().ok()?))))
             .collect();
         let book = book::of(place, keys, catalogue, &flags);
-        Self { version, ruleset, flags, ids, segments, book, problems }
+        let client_side = flags.keys().filter_map(|key| {
+            let record = catalogue.flag_record(&place.project, &key.parse().ok()?)?;
+            Some((key.clone(), record.shared.get("client_side")?.clone()))
+        });
+        let client_side = client_side.collect();
+        let opt_ins = image.member_changes();
+        Self { version, ruleset, flags, ids, segments, opt_ins, client_side, book, problems }
+    }
+
+    /// The definitions of segments, each with the users who opted in, in order.
+    pub fn segments(&self) -> impl Iterator<Item = (&Arc<Segment>, &[String])> {
+        self.segments.values().map(|opted| (&opted.segment, opted.members.as_slice()))
     }
 }
 

@@ -98,6 +98,7 @@ impl Server {
         app.tasks.spawn("accept", net::run(Arc::clone(&app), listener, router));
         app.tasks.spawn("webhooks", webhooks::run(Arc::clone(&app)));
         app.tasks.spawn("schedule", schedule::run(Arc::clone(&app)));
+        app.tasks.spawn("fanout", Arc::clone(&app.fanout).run(app.tasks.clone()));
         run_evidence(&app);
         app.ready.store(true, Ordering::Release);
         tracing::info!(%address, "listening");
@@ -119,6 +120,8 @@ async fn compose(config: &Config, deps: Deps, secret: SecretKey) -> Result<Arc<A
         pipeline: Arc::new(pipeline),
         guard: OnceLock::new(),
         telemetry: Telemetry::default(),
+        fanout: Arc::default(),
+        launchdarkly: Default::default(),
         writer: tokio::sync::Mutex::new(Writer::default()),
         image: RwLock::new(Image::default()),
         access: ArcSwap::default(),

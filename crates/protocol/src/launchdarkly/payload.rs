@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ensign_eval::model::{Flag, KeyList, Segment, USER};
 use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::flag::{Translated, clash, flag};
 use super::note::Note;
@@ -38,6 +39,8 @@ pub struct Payload {
     gone_flags: BTreeMap<String, u64>,
     gone_segments: BTreeMap<String, u64>,
     made: BTreeMap<String, Made>,
+    /// The hash of each flag and each segment as it is written.
+    sums: [BTreeMap<String, u64>; 2],
 }
 
 /// A flag and what became of it, so that only what differs is translated again.
@@ -127,28 +130,32 @@ impl Payload {
     fn put_flag(&mut self, before: &Self, mut wire: WireFlag) {
         let old = before.flags.get(&wire.key);
         let kept = old.filter(|old| WireFlag { version: old.version, ..wire.clone() } == ***old);
-        let item = match kept {
-            Some(old) => Arc::clone(old),
+        let (item, sum) = match kept {
+            Some(old) => (Arc::clone(old), before.sums[0].get(&wire.key).copied()),
             None => {
                 let gone = self.gone_flags.remove(&wire.key);
                 wire.version = version(wire.version, old.map(|old| old.version), gone);
-                Arc::new(wire)
+                (Arc::new(wire), None)
             }
         };
+        let sum = sum.unwrap_or_else(|| xxh3_64(text(item.as_ref()).as_bytes()));
+        self.sums[0].insert(item.key.clone(), sum);
         self.flags.insert(item.key.clone(), item);
     }
 
     fn put_segment(&mut self, before: &Self, mut wire: WireSegment) {
         let old = before.segments.get(&wire.key);
         let kept = old.filter(|old| WireSegment { version: old.version, ..wire.clone() } == ***old);
-        let item = match kept {
-            Some(old) => Arc::clone(old),
+        let (item, sum) = match kept {
+            Some(old) => (Arc::clone(old), before.sums[1].get(&wire.key).copied()),
             None => {
                 let gone = self.gone_segments.remove(&wire.key);
                 wire.version = version(wire.version, old.map(|old| old.version), gone);
-                Arc::new(wire)
+                (Arc::new(wire), None)
             }
         };
+        let sum = sum.unwrap_or_else(|| xxh3_64(text(item.as_ref()).as_bytes()));
+        self.sums[1].insert(item.key.clone(), sum);
         self.segments.insert(item.key.clone(), item);
     }
 
@@ -160,6 +167,14 @@ impl Payload {
         for (key, old) in before.segments.iter().filter(|(key, _)| !self.segments.contains_key(*key)) {
             self.gone_segments.insert(key.clone(), self.revision.max(old.version + 1));
         }
+    }
+
+    /// Names the content: the same flags and segments at the same versions have the same tag, in every process.
+    #[must_use]
+    pub fn tag(&self) -> u64 {
+        let all: Vec<u8> =
+            self.sums.iter().flat_map(|sums| sums.values()).flat_map(|sum| sum.to_le_bytes()).collect();
+        xxh3_64(&all)
     }
 
     /// What is different, in the order in which an SDK must hear of it: a segment before the flag that asks it.

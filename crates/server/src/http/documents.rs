@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query};
 use axum::http::HeaderMap;
-use ensign_control::catalogue::{Command, ExportFormat, Mode, Source};
+use ensign_control::catalogue::{Actor, Answer, Command, ExportFormat, Mode, Source};
 use ensign_control::ids::{Key, Place};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::answer::{Changed, options};
 use super::auth::{self, Admin, By, Plan, Read, To, Write};
 use super::body::Body;
 use crate::image::{place_scope, project_scope};
-use crate::{ApiError, limits};
+use crate::{ApiError, App, launchdarkly, limits};
 
 /// Files as a person has them.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -75,9 +75,11 @@ pub(super) async fn apply(
     let dry = files.dry_run;
     let command = files.command(&to.place);
     if dry {
-        return Ok(Json(Changed::planned(to.app.plan(&command, &to.grant.actor)?.answer)));
+        return Ok(Json(Changed::planned(planned(&to.app, &command, &to.place, &to.grant.actor)?)));
     }
-    let done = to.app.act(&command, &to.grant.actor, options(&headers)?).await?;
+    let mut done = to.app.act(&command, &to.grant.actor, options(&headers)?).await?;
+    let said = launchdarkly::remarks(&to.app.image().catalogue, &to.place, &done.answer.plan);
+    done.answer.sentences.extend(said);
     Ok(Changed::of(done, Some(&to.place)))
 }
 
@@ -87,8 +89,18 @@ pub(super) async fn plan(
     to: To<Plan>,
     Body(files): Body<Files, { limits::APPLY_BODY }>,
 ) -> Result<Json<Changed>, ApiError> {
-    let change = to.app.plan(&files.command(&to.place), &to.grant.actor)?;
-    Ok(Json(Changed::planned(change.answer)))
+    Ok(Json(Changed::planned(planned(&to.app, &files.command(&to.place), &to.place, &to.grant.actor)?)))
+}
+
+/// What a command would do, with what there would be to say about it afterwards.
+fn planned(app: &App, command: &Command, place: &Place, actor: &Actor) -> Result<Answer, ApiError> {
+    let change = app.plan(command, actor)?;
+    let mut after = app.image().catalogue.clone();
+    after.apply(&change, &std::collections::BTreeMap::new());
+    let said = launchdarkly::remarks(&after, place, &change.answer.plan);
+    let mut answer = change.answer;
+    answer.sentences.extend(said);
+    Ok(answer)
 }
 
 /// What to export.
