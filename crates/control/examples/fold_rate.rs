@@ -157,7 +157,7 @@ fn measure(name: &str, randomised: Randomised, users: u64, by_id: bool) {
         println!("  {each} bytes per unit, four user-level guardrails with a safe margin each included");
     }
     let began = Instant::now();
-    let parts = engine.checkpoint();
+    let parts: Vec<_> = engine.checkpoint().parts().collect();
     let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
     println!(
         "  checkpoint: {} parts, {} MB, {:.2} s",

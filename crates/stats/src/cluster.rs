@@ -128,6 +128,12 @@ impl ClusterDelta {
 }
 
 impl UnitScore {
+    /// Whether everything this unit was seen with belongs to an earlier stratum.
+    #[must_use]
+    pub fn is_before(&self, stratum: u16) -> bool {
+        self.arms != 0 && self.stratum < stratum
+    }
+
     /// Takes in one observation of this unit; what it adds goes into `delta`. Observations beyond the
     /// limit of the stratum are left out (and answered `Ok(false)`).
     ///

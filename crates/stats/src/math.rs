@@ -39,14 +39,11 @@ impl Sum {
         Self { hi: value, lo: 0.0 }
     }
 
-    /// Adds one number.
+    /// Adds one number. The error of the addition is computed without a branch (Knuth, TAOCP 2, 4.2.2, theorem B).
     pub fn add(&mut self, x: f64) {
         let total = self.hi + x;
-        if self.hi.abs() >= x.abs() {
-            self.lo += (self.hi - total) + x;
-        } else {
-            self.lo += (x - total) + self.hi;
-        }
+        let added = total - self.hi;
+        self.lo += (self.hi - (total - added)) + (x - added);
         self.hi = total;
     }
 

@@ -1,12 +1,12 @@
-//! Backup while running, and restore: the database, the event log and the key as one folder.
+//! Backup while running, and restore: the databases, the event log and the key as one folder.
 //!
-//! The database goes first and the log after it, so that the log reaches at least as far as the checkpoint in the
-//! database; what is behind the checkpoint is folded in again at the next start.
+//! The databases go first and the log after them, so that the log reaches at least as far as the saved evidence; what
+//! is behind it is folded in again at the next start.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::folder::{DATABASE, EVENTS, Folder, sync_names};
+use crate::folder::{DATABASE, EVENTS, EVIDENCE, Folder, sync_names};
 use crate::log::{Disk, LogWriter};
 use crate::secrets::{KEY_FILE, write_private};
 use crate::{Fault, Micros, Store, sqlite};
@@ -15,7 +15,7 @@ use crate::{Fault, Micros, Store, sqlite};
 /// the installation itself.
 pub async fn take(store: &dyn Store, log: Arc<LogWriter>, data: &Path, to: &Path) -> Result<(), Fault> {
     new_folder(to)?;
-    store.backup(&to.join(DATABASE)).await?;
+    store.backup(to).await?;
     let (data, to) = (data.to_owned(), to.to_owned());
     let rest = tokio::task::spawn_blocking(move || copy_rest(&log, &data, &to));
     rest.await.map_err(|error| Fault::ours(format!("backup: {error}")))?
@@ -54,6 +54,7 @@ pub fn restore(from: &Path, to: &Path, at: Micros, actor: &str) -> Result<(), Fa
     }
     sync_names(&target)?;
     copy_key(from, to)?;
+    copy_file(&from.join(EVIDENCE), &to.join(EVIDENCE))?;
     // Under another name until it is whole and revived: a restore that was interrupted leaves no data folder.
     let part = to.join("restoring.db");
     if part.exists() {

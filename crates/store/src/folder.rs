@@ -11,6 +11,8 @@ use crate::Fault;
 
 /// The database's file name.
 pub const DATABASE: &str = "ensign.db";
+/// The file name of the saved evidence.
+pub const EVIDENCE: &str = "evidence.db";
 /// The event log's folder.
 pub const EVENTS: &str = "events";
 /// The lock's file name.
@@ -63,6 +65,12 @@ impl Folder {
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
+    }
+
+    /// The file of the saved evidence.
+    #[must_use]
+    pub fn evidence(&self) -> PathBuf {
+        self.path.join(EVIDENCE)
     }
 
     /// The event log's folder.

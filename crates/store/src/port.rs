@@ -425,8 +425,8 @@ pub trait Store: Send + Sync + 'static {
     /// The evidence as last saved.
     async fn load_checkpoint(&self) -> Result<Option<Checkpoint>, Fault>;
 
-    /// Writes a consistent copy into a new file, while running.
-    async fn backup(&self, to: &Path) -> Result<(), Fault>;
+    /// Writes a consistent copy into a folder, as new files, while running.
+    async fn backup(&self, folder: &Path) -> Result<(), Fault>;
 
     /// How the store is.
     async fn status(&self) -> Result<Status, Fault>;

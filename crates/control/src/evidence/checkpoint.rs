@@ -1,15 +1,17 @@
 //! Checkpoints: the fold as named pieces, of which only the changed ones are written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::dedup::{Id128, SeenTable, StoredSeen};
-use super::engine::{BadCheckpoint, Due, Dues, Engine, Limits, Part, PlaceState, SHARDS, Shard};
+use super::engine::{BadCheckpoint, Due, Dues, Engine, Limits, Part, PlaceState};
 use super::log::LogWriter;
 use super::requests::Pending;
 use super::roll::{Core, Roll};
+use super::shards::Shard;
 use super::units::UnitState;
 use super::watch::Randomised;
 use crate::ids::{AllocationId, FlagId, Timestamp};
@@ -55,17 +57,31 @@ fn read<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, BadCheckpoint
     }
 }
 
+/// What changed since the last snapshot, as of one position. Writing the parts out can be done elsewhere while
+/// records are taken in.
+pub struct Snapshot {
+    small: Vec<Part>,
+    shards: Vec<(usize, Arc<Shard>)>,
+}
+
+impl Snapshot {
+    /// The parts (all of them in the first snapshot of an engine). Written together, in one transaction, they stand
+    /// for everything up to the position at which the snapshot was taken. Lazy: a shard is let go of as soon as it is
+    /// written out.
+    pub fn parts(self) -> impl Iterator<Item = Part> {
+        let shard = |(at, shard): (usize, Arc<Shard>)| Part {
+            key: format!("shard/{at}"),
+            bytes: write(&store_shard(&shard)),
+        };
+        self.small.into_iter().chain(self.shards.into_iter().map(shard))
+    }
+}
+
 impl Engine {
-    /// The parts that changed since the last call (all of them at the first). Written together, in one
-    /// transaction, they stand for everything up to [`Engine::position`].
-    pub fn checkpoint(&mut self) -> Vec<Part> {
+    /// What changed since the last call, as of [`Engine::position`].
+    pub fn checkpoint(&mut self) -> Snapshot {
         let mut parts: Vec<Part> =
             std::mem::take(&mut self.gone).into_iter().map(|key| Part { key, bytes: Vec::new() }).collect();
-        for (at, shard) in self.shards.iter_mut().enumerate() {
-            if std::mem::take(&mut shard.dirty) {
-                parts.push(Part { key: format!("shard/{at}"), bytes: write(&store_shard(shard)) });
-            }
-        }
         for (slot, roll) in self.rolls.iter_mut().enumerate() {
             if let Some(roll) = roll.as_mut().filter(|roll| roll.dirty) {
                 store_roll(slot, roll, &mut parts);
@@ -88,7 +104,7 @@ impl Engine {
             series: self.baselines.numbering(),
         };
         parts.push(Part { key: "meta".to_owned(), bytes: write(&meta) });
-        parts
+        Snapshot { small: parts, shards: self.shards.take_dirty() }
     }
 
     /// Rebuilds the fold from the stored parts, in any order.
@@ -114,11 +130,11 @@ impl Engine {
             let loaded = engine.baselines.load(key, read(key, bytes)?);
             loaded.ok_or_else(|| BadCheckpoint::Part(key.clone()))?;
         }
-        for at in 0..SHARDS {
+        for (at, shard) in engine.shards.iter_mut().enumerate() {
             let key = format!("shard/{at}");
             if let Some(bytes) = parts.get(&key) {
-                engine.shards[at] = load_shard(read(&key, bytes)?);
-                let (ids, sources) = engine.shards[at].seen.counts();
+                *shard = load_shard(read(&key, bytes)?);
+                let (ids, sources) = shard.seen.counts();
                 engine.ids += ids;
                 engine.sources += sources;
             }
@@ -148,7 +164,7 @@ impl Engine {
     fn reschedule(&mut self) {
         let mut dues = Dues::default();
         let mut add = |at: Timestamp, due: Due| dues.add(at, due);
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             for (id, pending) in &shard.pending {
                 add(pending.until, Due::Request(*id));
                 self.reschedule_request(*id, pending, &mut add);
@@ -182,7 +198,7 @@ impl Engine {
         if ages.iter().all(Vec::is_empty) {
             return;
         }
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             for (key, state) in &shard.units {
                 let Some(ages) = ages.get(state.roll as usize) else { continue };
                 let unit = super::engine::unit_of(*key, state.roll);

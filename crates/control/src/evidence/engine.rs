@@ -9,19 +9,16 @@ use xxhash_rust::xxh3::xxh3_128;
 
 pub use super::baseline::Baseline;
 use super::baseline::Baselines;
-use super::dedup::{Id128, SeenTable};
+use super::dedup::Id128;
 use super::log::BlockLog;
 use super::record::Record;
 use super::report::Evidence;
-use super::requests::Pending;
 use super::roll::Roll;
-use super::units::UnitState;
+use super::shards::Shards;
 use super::watch::{Stratum, Watch};
 use crate::ids::{AllocationId, Epoch, FlagId, Place, RolloutId, Timestamp, Unit};
 use crate::metric::MetricRef;
 
-/// Shards of the unit and request tables.
-pub(crate) const SHARDS: usize = 256;
 const HOUR: i64 = 3_600_000_000;
 
 /// What the fold may hold in memory.
@@ -111,16 +108,6 @@ impl PlaceState {
     }
 }
 
-/// One of the parts the tables are split into.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub(crate) struct Shard {
-    pub(crate) seen: SeenTable,
-    /// Boxed: the table grows by moving, and a request is ten times its key.
-    pub(crate) pending: FxHashMap<Id128, Box<Pending>>,
-    pub(crate) units: FxHashMap<Id128, UnitState>,
-    pub(crate) dirty: bool,
-}
-
 /// Something that is due at a time.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Due {
@@ -175,7 +162,7 @@ pub struct Engine {
     pub(crate) running: FxHashMap<AllocationId, u32>,
     /// The guardrails of a late metric.
     pub(crate) late: BTreeMap<(u16, MetricRef), Vec<(u32, u16)>>,
-    pub(crate) shards: Vec<Shard>,
+    pub(crate) shards: Shards,
     pub(crate) dues: Dues,
     pub(crate) baselines: Baselines,
     /// Keys of parts that are to be deleted at the next checkpoint.
@@ -199,7 +186,7 @@ impl Engine {
             strata: FxHashMap::default(),
             running: FxHashMap::default(),
             late: BTreeMap::new(),
-            shards: vec![Shard::default(); SHARDS],
+            shards: Shards::new(),
             dues: Dues::default(),
             baselines: Baselines::default(),
             gone: Vec::new(),
@@ -290,7 +277,7 @@ impl Engine {
             !guards.is_empty()
         });
         let mut units = 0;
-        for shard in &mut self.shards {
+        for shard in self.shards.iter_mut() {
             let before = shard.units.len();
             shard.units.retain(|_, unit| unit.roll != slot);
             units += before - shard.units.len();
@@ -315,7 +302,7 @@ impl Engine {
             }
         }
         let mut dropped = 0;
-        for shard in &mut self.shards {
+        for shard in self.shards.iter_mut() {
             let before = shard.pending.len();
             shard.pending.retain(|_, p| p.place != number || p.links().all(|link| link.unit != unit));
             shard.dirty |= before != shard.pending.len();
@@ -355,7 +342,7 @@ impl Engine {
             return;
         }
         self.swept = hour;
-        for shard in &mut self.shards {
+        for shard in self.shards.iter_mut() {
             let (ids, sources) = shard.seen.forget(self.newest);
             self.ids = self.ids.saturating_sub(ids);
             self.sources = self.sources.saturating_sub(sources);

@@ -3,10 +3,11 @@
 use std::collections::hash_map::Entry;
 
 use super::dedup::{Id128, Seen};
-use super::engine::{Due, Engine, Shard, unit_key};
+use super::engine::{Due, Engine, unit_key};
 use super::plan::Age;
 use super::requests::{Link, NOBODY, Pending, Report};
 use super::roll::{Entering, Reason, Roll, UnitTable};
+use super::shards::Shards;
 use super::units::{Exposed, UnitState};
 use super::watch::{Randomised, Watch};
 use crate::event::{Event, Fate, Identity, Request, Served, What};
@@ -24,7 +25,7 @@ const BY_UNIT: u128 = 0x5bd1_e995_7b93_4a1f_9e6c_63d0_876a_12bb;
 
 /// The units of one rollout in the shards.
 pub(crate) struct Units<'a> {
-    pub(crate) shards: &'a mut [Shard],
+    pub(crate) shards: &'a mut Shards,
     pub(crate) slot: u32,
 }
 

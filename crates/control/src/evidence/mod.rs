@@ -27,9 +27,11 @@ pub mod record;
 pub mod report;
 mod requests;
 mod roll;
+mod shards;
 mod units;
 pub mod watch;
 
+pub use checkpoint::Snapshot;
 pub use engine::{Applied, BadCheckpoint, Baseline, Engine, Held, Limits, Part};
 pub use log::{BadLog, BlockLog, contents, replay};
 pub use record::{BadRecord, Record};

@@ -1,6 +1,8 @@
 //! What is remembered of one unit in one rollout: its arm per stratum, and its scores.
 
-use ensign_stats::{ClusterDelta, ClusterFrame, Observation, StratumShare, UnitScore};
+use std::ops::Range;
+
+use ensign_stats::{ClusterDelta, ClusterFrame, Null, Observation, StratumShare, UnitScore};
 use serde::{Deserialize, Serialize};
 
 use super::guard::arm;
@@ -36,16 +38,9 @@ pub(crate) struct UnitState {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct More {
     pub(crate) earlier: Vec<Exposed>,
-    pub(crate) scores: Vec<GuardScores>,
-    pub(crate) late: Vec<LateValue>,
-}
-
-/// A unit's scores in the processes of one guardrail: harm, each safe margin, display.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct GuardScores {
-    guard: u16,
-    stratum: u16,
+    /// For each guardrail that is judged by unit, in order: harm, each safe margin, display.
     scores: Vec<UnitScore>,
+    pub(crate) late: Vec<LateValue>,
 }
 
 impl UnitState {
@@ -88,18 +83,24 @@ pub(crate) struct Obs {
 }
 
 impl Obs {
-    /// The order inside a tick: by event time and unit, so that the number of nodes makes no difference.
-    /// The rest only settles ties, for the same bits on every run.
-    pub(crate) fn order(&self) -> (Timestamp, Unit, u16, u16, u64, u64) {
-        (self.time, self.unit, self.guard, self.stratum, self.y.to_bits(), self.size.to_bits())
+    /// Settles the order of observations of one unit at one time.
+    pub(crate) fn order(&self) -> (u16, u16, bool, u64, u64) {
+        (self.guard, self.stratum, self.new, self.y.to_bits(), self.size.to_bits())
     }
 }
 
 /// What every unit uses during one tick of one guardrail.
 pub(crate) struct TickFrame<'a> {
     pub(crate) plan: &'a GuardPlan,
+    /// Harm first, then the safe margins.
+    pub(crate) nulls: Vec<Option<Null>>,
+    /// Harm, the safe margins, display; none: the process does not run yet.
     pub(crate) frames: Vec<Option<ClusterFrame>>,
-    pub(crate) strata: &'a [StratumShare],
+    /// Where a unit keeps its scores in these processes.
+    pub(crate) scores: Range<usize>,
+    /// How many scores a unit keeps for all guardrails.
+    pub(crate) slots: usize,
+    pub(crate) strata: Vec<StratumShare>,
     pub(crate) threshold: Option<f64>,
     pub(crate) cap: Option<f64>,
     /// Proofs of safety start anew at each stratum.
@@ -109,7 +110,7 @@ pub(crate) struct TickFrame<'a> {
 impl TickFrame<'_> {
     /// The value the `process`-th process sees: 0 harm, then the safe margins, last the display.
     pub(crate) fn seen(&self, obs: &Obs, process: usize) -> Option<f64> {
-        let null = self.plan.nulls().nth(process).flatten();
+        let null = self.nulls.get(process).copied().flatten();
         match self.plan.method {
             Method::Rate | Method::Events | Method::Score { .. } | Method::Ratio => Some(obs.y),
             Method::Amount => {
@@ -131,29 +132,25 @@ impl TickFrame<'_> {
         }
     }
 
-    /// Feeds one observation of a unit to every cluster process. `true`: it counted (for the display).
-    pub(crate) fn observe(&self, unit: &mut More, obs: &Obs, deltas: &mut [ClusterDelta]) -> bool {
-        let at = match unit.scores.iter().position(|scores| scores.guard == obs.guard) {
-            Some(at) => at,
-            None => {
-                let scores = vec![UnitScore::default(); self.frames.len()];
-                unit.scores.push(GuardScores { guard: obs.guard, stratum: obs.stratum, scores });
-                unit.scores.len() - 1
-            }
-        };
-        let of = &mut unit.scores[at];
-        let display = self.frames.len() - 1;
-        if self.proof_per_stage && obs.stratum > of.stratum {
-            of.scores[1..display].fill(UnitScore::default());
+    /// Feeds one observation of a unit to every cluster process. Answers the value that is shown, if it counted.
+    pub(crate) fn observe(&self, unit: &mut More, obs: &Obs, deltas: &mut [ClusterDelta]) -> Option<f64> {
+        if unit.scores.is_empty() {
+            unit.scores = vec![UnitScore::default(); self.slots];
         }
-        of.stratum = of.stratum.max(obs.stratum);
-        let mut counted = false;
-        for (process, frame) in self.frames.iter().enumerate() {
+        let scores = &mut unit.scores[self.scores.clone()];
+        let display = scores.len() - 1;
+        if self.proof_per_stage && scores[display].is_before(obs.stratum) {
+            scores[1..display].fill(UnitScore::default());
+        }
+        let mut shown = None;
+        for (process, (frame, score)) in self.frames.iter().zip(scores).enumerate() {
             let (Some(frame), Some(y)) = (frame, self.seen(obs, process)) else { continue };
             let seen = Observation { arm: arm(obs.new), stratum: obs.stratum, y, size: obs.size };
-            let taken = of.scores[process].observe(frame, self.strata, seen, &mut deltas[process]);
-            counted |= process == display && taken == Ok(true);
+            let taken = score.observe(frame, &self.strata, seen, &mut deltas[process]);
+            if process == display && taken == Ok(true) {
+                shown = Some(y);
+            }
         }
-        counted
+        shown
     }
 }

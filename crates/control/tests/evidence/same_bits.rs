@@ -81,7 +81,7 @@ fn with_restarts(log: &[Record], cuts: &[usize]) -> Engine {
     let mut stored: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for (at, record) in log.iter().enumerate() {
         if cuts.contains(&at) {
-            for Part { key, bytes } in engine.checkpoint() {
+            for Part { key, bytes } in engine.checkpoint().parts() {
                 if bytes.is_empty() {
                     stored.remove(&key)
                 } else {

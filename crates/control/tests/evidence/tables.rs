@@ -58,7 +58,7 @@ impl Bench {
     }
     /// As after a crash: only the checkpoint is left.
     fn restart(&mut self) {
-        let parts: Vec<Part> = self.engine.checkpoint();
+        let parts: Vec<Part> = self.engine.checkpoint().parts().collect();
         self.engine = Engine::restore(Limits::default(), parts).expect("own parts restore");
         assert_eq!(self.engine.position(), self.position);
     }

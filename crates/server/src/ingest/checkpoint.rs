@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ensign_control::evidence::Part;
+use ensign_control::evidence::Snapshot;
 use ensign_store::{Fault, Store};
 
 /// Parts that the engine has handed out and the store has not taken yet.
@@ -20,11 +20,19 @@ impl Unsaved {
         &mut self,
         store: &Arc<dyn Store>,
         position: u64,
-        changed: Vec<Part>,
+        changed: Snapshot,
     ) -> Result<(), Fault> {
-        self.parts.extend(changed.into_iter().map(|part| (part.key, part.bytes)));
-        let parts = self.parts.iter().map(|(key, bytes)| (key.clone(), bytes.clone())).collect();
-        store.save_checkpoint(position, parts).await?;
+        let mut parts = std::mem::take(&mut self.parts);
+        // Writing millions of units out takes long enough to keep a whole thread busy.
+        let write = move || {
+            parts.extend(changed.parts().map(|part| (part.key, part.bytes)));
+            let copy = parts.iter().map(|(key, bytes)| (key.clone(), bytes.clone())).collect();
+            (parts, copy)
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        let (parts, copy) = written.map_err(|error| Fault::ours(format!("checkpoint: {error}")))?;
+        self.parts = parts;
+        store.save_checkpoint(position, copy).await?;
         self.parts.clear();
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use ensign_control::evidence::report::Evidence;
-use ensign_control::evidence::{BlockLog, Engine, Part, Record};
+use ensign_control::evidence::{BlockLog, Engine, Record, Snapshot};
 use ensign_control::ids::{RolloutId, Timestamp};
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
@@ -35,8 +35,8 @@ pub(super) enum Message {
     Apply { first: u64, records: Vec<Record>, permit: Option<OwnedSemaphorePermit>, answer: Option<Answer> },
     /// A question; it sees everything sent before it.
     Ask(Question),
-    /// The parts that changed, and the position they belong to.
-    Checkpoint(oneshot::Sender<(u64, Vec<Part>)>),
+    /// What changed since the last time, and the position it belongs to.
+    Checkpoint(oneshot::Sender<(u64, Snapshot)>),
     /// End.
     Stop,
 }

@@ -294,8 +294,8 @@ impl Pipeline {
         let (send, receive) = oneshot::channel();
         let stopped = |_| Fault::ours("the folding thread has stopped");
         self.fold.send(Message::Checkpoint(send)).map_err(|_| stopped(()))?;
-        let (position, parts) = receive.await.map_err(|_| stopped(()))?;
-        let saved = unsaved.save(&self.store, position, parts).await;
+        let (position, snapshot) = receive.await.map_err(|_| stopped(()))?;
+        let saved = unsaved.save(&self.store, position, snapshot).await;
         let shared = &self.shared;
         if let Err(fault) = saved {
             shared.checkpoint_failures.fetch_add(1, Ordering::Relaxed);

@@ -30,7 +30,7 @@ impl Default for Settings {
             evidence: Limits::default(),
             in_flight: 64 << 20,
             retention: Span::seconds(14 * 86_400),
-            checkpoint_every: Span::seconds(3),
+            checkpoint_every: Span::seconds(5),
             exposures: 100_000,
         }
     }

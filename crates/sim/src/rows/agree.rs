@@ -70,7 +70,7 @@ fn fold(log: &[Record], restore: Option<u64>) -> Vec<Vec<u8>> {
     for (position, record) in (1_u64..).zip(log) {
         engine.apply(position, record);
         if restore.is_some() && random.chance(0.01) {
-            for part in engine.checkpoint() {
+            for part in engine.checkpoint().parts() {
                 if part.bytes.is_empty() {
                     stored.remove(&part.key);
                 } else {

@@ -10,24 +10,44 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::backup_to;
 use crate::{Fault, secrets};
 
-/// The migrations in order; the first makes version 1.
-const MIGRATIONS: [&str; 2] = [
-    include_str!("../../migrations/sqlite/0001_state.sql"),
-    include_str!("../../migrations/sqlite/0002_evidence.sql"),
-];
+/// The schema of one kind of file.
+pub(super) struct Schema {
+    /// The migrations in order; the first makes version 1.
+    migrations: &'static [&'static str],
+    /// Fills a new file.
+    fill: fn(&Connection) -> Result<(), Fault>,
+}
 
-/// The version this program writes and the newest it reads.
-pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
+/// Catalogue, audit, outbox, leases, opt-ins.
+pub(super) const STATE: Schema = Schema {
+    migrations: &[
+        include_str!("../../migrations/sqlite/0001_state.sql"),
+        include_str!("../../migrations/sqlite/0002_opt_ins.sql"),
+    ],
+    fill: |new| {
+        let first = (incarnation()?, [0_u8; 32]);
+        new.execute("INSERT INTO installation (id, incarnation, audit_hash) VALUES (1, ?1, ?2)", first)?;
+        Ok(())
+    },
+};
+
+/// The saved evidence.
+pub(super) const EVIDENCE: Schema =
+    Schema { migrations: &[include_str!("../../migrations/evidence/0001_checkpoint.sql")], fill: |_| Ok(()) };
+
+/// The version of [`STATE`] that this program writes, and the newest it reads.
+pub(super) const SCHEMA: u32 = STATE.migrations.len() as u32;
 
 /// Upgrades the file if it is older, after copying it to a file beside it.
-pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), Fault> {
+pub(super) fn migrate(connection: &mut Connection, file: &Path, schema: &Schema) -> Result<(), Fault> {
+    let known = schema.migrations.len() as u32;
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found == SCHEMA {
+    if found == known {
         return Ok(());
     }
-    if found > SCHEMA {
+    if found > known {
         return Err(Fault::operator(format!(
-            "{} has schema version {found}, and this program knows versions up to {SCHEMA}: start the newer program \
+            "{} has schema version {found}, and this program knows versions up to {known}: start the newer program \
              again, or restore a backup made before the upgrade",
             file.display()
         )));
@@ -38,19 +58,16 @@ pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), Fa
         keep_copy(connection, file, found)?;
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for (index, sql) in MIGRATIONS.iter().enumerate().skip(found as usize) {
+    for (index, sql) in schema.migrations.iter().enumerate().skip(found as usize) {
         transaction.execute_batch(sql).map_err(|error| {
             let fault = Fault::from(error);
             Fault { inward: format!("schema upgrade to version {}: {}", index + 1, fault.inward), ..fault }
         })?;
     }
     if found == 0 {
-        transaction.execute(
-            "INSERT INTO installation (id, incarnation, audit_hash) VALUES (1, ?1, ?2)",
-            (incarnation()?, [0_u8; 32]),
-        )?;
+        (schema.fill)(&transaction)?;
     }
-    transaction.pragma_update(None, "user_version", SCHEMA)?;
+    transaction.pragma_update(None, "user_version", known)?;
     Ok(transaction.commit()?)
 }
 

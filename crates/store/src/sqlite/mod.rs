@@ -1,6 +1,7 @@
 //! The store in a SQLite file: the default.
 //!
-//! One thread writes, a few read. WAL with `synchronous = FULL`, so that a commit is durable when it is acknowledged
+//! The saved evidence is a file of its own with a thread of its own: it is large, and a rollback must not wait for it.
+//! One thread writes the rest, a few read. WAL with `synchronous = FULL`, so that a commit is durable when it is acknowledged
 //! and readers never wait for the writer.
 
 mod migrate;
@@ -33,6 +34,7 @@ const RESTORE_STEP: u64 = 1_000_000;
 /// A store in a data folder.
 pub struct Sqlite {
     writer: Worker,
+    evidence: Worker,
     readers: Vec<Worker>,
     next_reader: AtomicUsize,
     clock: Clock,
@@ -53,17 +55,21 @@ impl Sqlite {
     /// Opens or creates the database of a data folder, upgrading it if it is older.
     pub fn open(folder: Folder, clock: Clock) -> Result<Self, Fault> {
         let file = folder.database();
-        let mut connection = Connection::open(&file)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        migrate::migrate(&mut connection, &file)?;
+        let connection = writer(&file, &migrate::STATE)?;
+        let evidence = writer(&folder.evidence(), &migrate::EVIDENCE)?;
         folder::sync_names(folder.path())?;
         let readers = (0..READERS).map(|_| reader(&file)).collect::<Result<_, _>>()?;
         let writer = Worker::start("store-write", connection)?;
-        Ok(Self { writer, readers, next_reader: AtomicUsize::new(0), clock, health: Arc::default(), folder })
+        let evidence = Worker::start("store-evidence", evidence)?;
+        Ok(Self {
+            writer,
+            evidence,
+            readers,
+            next_reader: AtomicUsize::new(0),
+            clock,
+            health: Arc::default(),
+            folder,
+        })
     }
 
     /// The folder it is in.
@@ -83,6 +89,7 @@ impl Sqlite {
 
     async fn write<T: Send + 'static>(
         &self,
+        worker: &Worker,
         job: impl FnOnce(&Connection) -> Result<T, CommitError> + Send + 'static,
     ) -> Result<T, CommitError> {
         let health = self.health.clone();
@@ -94,7 +101,7 @@ impl Sqlite {
             health.note(&result);
             result
         };
-        self.writer.call(job).await?
+        worker.call(job).await?
     }
 
     /// A write that cannot conflict.
@@ -102,13 +109,7 @@ impl Sqlite {
         &self,
         job: impl FnOnce(&Connection) -> Result<T, CommitError> + Send + 'static,
     ) -> Result<T, Fault> {
-        self.write(job).await.map_err(|error| match error {
-            CommitError::Fault(fault) => fault,
-            CommitError::Full => Fault::machine(error.to_string()),
-            CommitError::Conflict { .. } | CommitError::Fenced | CommitError::Replayed { .. } => {
-                Fault::ours(error.to_string())
-            }
-        })
+        self.write(&self.writer, job).await.map_err(unexpected)
     }
 }
 
@@ -129,6 +130,28 @@ fn broken() -> Fault {
     let inward =
         "sqlite: a sync of the database failed; no write is accepted until the process is started again";
     Fault { whose: Whose::Machine, retry: Retry::Never, inward: inward.into() }
+}
+
+/// The error of a write that cannot conflict.
+fn unexpected(error: CommitError) -> Fault {
+    match error {
+        CommitError::Fault(fault) => fault,
+        CommitError::Full => Fault::machine(error.to_string()),
+        CommitError::Conflict { .. } | CommitError::Fenced | CommitError::Replayed { .. } => {
+            Fault::ours(error.to_string())
+        }
+    }
+}
+
+fn writer(file: &Path, schema: &migrate::Schema) -> Result<Connection, Fault> {
+    let mut connection = Connection::open(file)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    migrate::migrate(&mut connection, file, schema)?;
+    Ok(connection)
 }
 
 fn reader(file: &Path) -> Result<Worker, Fault> {
@@ -219,7 +242,7 @@ fn backup_to(connection: &Connection, to: &Path) -> Result<(), Fault> {
 pub(crate) fn revive(file: &Path, at: Micros, actor: &str) -> Result<(), Fault> {
     let mut connection = Connection::open(file)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    migrate::migrate(&mut connection, file)?;
+    migrate::migrate(&mut connection, file, &migrate::STATE)?;
     let incarnation = migrate::incarnation()?;
     let result = transaction(&mut connection, |tx| {
         tx.execute("UPDATE revision SET revision = revision + ?1", [RESTORE_STEP.cast_signed()])?;
@@ -251,7 +274,7 @@ pub(crate) fn revive(file: &Path, at: Micros, actor: &str) -> Result<(), Fault> 
 impl Store for Sqlite {
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         let now = (self.clock)();
-        self.write(move |tx| write::commit(tx, commit, now)).await
+        self.write(&self.writer, move |tx| write::commit(tx, commit, now)).await
     }
 
     async fn load(&self) -> Result<Image, Fault> {
@@ -300,15 +323,19 @@ impl Store for Sqlite {
     }
 
     async fn save_checkpoint(&self, position: u64, parts: Vec<(PartId, Vec<u8>)>) -> Result<(), Fault> {
-        self.change(move |tx| write::save_checkpoint(tx, position, &parts)).await
+        let job = move |tx: &Connection| write::save_checkpoint(tx, position, &parts);
+        self.write(&self.evidence, job).await.map_err(unexpected)
     }
 
     async fn load_checkpoint(&self) -> Result<Option<Checkpoint>, Fault> {
-        self.read(read::checkpoint).await
+        self.evidence.call(|connection| snapshot(connection, read::checkpoint)).await?.map_err(Fault::from)
     }
 
-    async fn backup(&self, to: &Path) -> Result<(), Fault> {
-        let to = to.to_owned();
+    async fn backup(&self, folder: &Path) -> Result<(), Fault> {
+        // The evidence first: what the log and the catalogue have beyond it is found again at the start.
+        let to = folder.join(folder::EVIDENCE);
+        self.evidence.call(move |connection| backup_to(connection, &to)).await??;
+        let to = folder.join(folder::DATABASE);
         let turn = self.next_reader.fetch_add(1, Ordering::Relaxed);
         let reader = &self.readers[turn % self.readers.len()];
         reader.call(move |connection| backup_to(connection, &to)).await?

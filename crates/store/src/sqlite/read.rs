@@ -140,7 +140,7 @@ pub(super) fn members(tx: &Connection, of: &MembersOf) -> Result<Members> {
 }
 
 pub(super) fn checkpoint_position(tx: &Connection) -> Result<Option<u64>> {
-    let position: Option<i64> = tx.query_row("SELECT checkpoint FROM installation", (), |row| row.get(0))?;
+    let position = tx.query_row("SELECT position FROM checkpoint", (), |row| row.get(0)).optional()?;
     Ok(position.map(i64::cast_unsigned))
 }
 

@@ -205,7 +205,8 @@ pub(super) fn save_checkpoint(tx: &Connection, position: u64, parts: &[(PartId, 
             "checkpoint at {position} after one at {saved}"
         ))));
     }
-    tx.execute("UPDATE installation SET checkpoint = ?1", [position.cast_signed()])?;
+    let sql = "INSERT INTO checkpoint (id, position) VALUES (1, ?1) ON CONFLICT DO UPDATE SET position = ?1";
+    tx.execute(sql, [position.cast_signed()])?;
     for (part, body) in parts {
         if body.is_empty() {
             tx.prepare_cached("DELETE FROM evidence WHERE part = ?1")?.execute([part])?;

@@ -1,6 +1,7 @@
 //! A look at one rollout: closes what may close, and feeds the processes by unit.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ensign_stats::{ClusterDelta, RateBlock};
 
@@ -10,7 +11,7 @@ use crate::evidence::entry::{Entry, FirstSeen, Sample, StratumSums, UnitTick};
 use crate::evidence::plan::Method;
 use crate::evidence::units::{Exposed, Obs, TickFrame, UnitState};
 use crate::evidence::watch::Randomised;
-use crate::ids::{Span, Timestamp};
+use crate::ids::{Span, Timestamp, Unit};
 use crate::metric::MetricRef;
 
 impl Roll {
@@ -136,78 +137,152 @@ impl Roll {
         }
     }
 
+    /// Feeds the processes by unit: one visit to each unit for all its guardrails, in the order of the units, so
+    /// that neighbours in memory are visited together.
     fn tick_units(&mut self, units: &mut dyn UnitTable) {
         if self.core.obs.is_empty() {
             return;
         }
-        let mut obs = std::mem::take(&mut self.core.obs);
-        obs.sort_unstable_by_key(Obs::order);
-        for at in 0..self.core.closer.plan.guards.len() {
-            if self.core.closer.plan.guards[at].by_unit {
-                let of: Vec<&Obs> = obs.iter().filter(|o| usize::from(o.guard) == at).collect();
-                self.tick_units_of(at, &of, units);
-            }
-        }
-    }
-
-    fn tick_units_of(&mut self, at: usize, obs: &[&Obs], units: &mut dyn UnitTable) {
-        if obs.is_empty() {
-            return;
-        }
-        let closer = &self.core.closer;
-        let strata = closer.stratum_shares();
-        let plan = &closer.plan.guards[at];
-        let frame = TickFrame {
-            plan,
-            frames: closer.guards[at].frames(),
-            strata: &strata,
-            threshold: self.core.tunings[at].threshold,
-            cap: closer.cap(at),
-            proof_per_stage: closer.watch.proof_per_stage,
-        };
-        let mut tick =
-            UnitTick { deltas: vec![ClusterDelta::default(); frame.frames.len()], ..UnitTick::default() };
-        let alone = closer.watch.randomised == Randomised::Request;
-        let bit = 1_u32.checked_shl(at as u32).unwrap_or(0);
-        for o in obs {
+        let obs = std::mem::take(&mut self.core.obs);
+        let mut guards = self.unit_guards();
+        let alone = self.watch().randomised == Randomised::Request;
+        for group in Group::of(&obs) {
+            let group = &obs[group.range()];
             let mut single;
             let unit = if alone {
-                single = Some(UnitState::new(
-                    0,
-                    Exposed { at: o.time, stratum: o.stratum, new: o.new, crossed: false, matured: 0 },
-                ));
-                single.as_mut()
+                let Obs { time: at, stratum, new, .. } = group[0];
+                let exposed = Exposed { at, stratum, new, crossed: false, matured: 0 };
+                single = UnitState::new(0, exposed);
+                Some(&mut single)
             } else {
-                units.unit(o.unit)
+                units.unit(group[0].unit)
             };
             let Some(unit) = unit else { continue };
-            if unit.in_stratum(o.stratum).is_some_and(|exposed| exposed.crossed) {
-                continue;
-            }
-            let ready = frame.seen(o, 0).is_some();
-            let event = plan.method != Method::Rate || o.y != 0.0;
-            if ready && event && unit.firsts & bit == 0 && bit != 0 {
-                unit.firsts |= bit;
-                tick.first.push(first_seen(&frame, o));
-            }
-            if frame.observe(unit.more(), o, &mut tick.deltas) {
-                add_sums(&mut tick.sums, o, frame.seen(o, frame.frames.len() - 1).unwrap_or(0.0));
+            for o in group {
+                if unit.in_stratum(o.stratum).is_none_or(|exposed| !exposed.crossed)
+                    && let Some(Some(guard)) = guards.get_mut(usize::from(o.guard))
+                {
+                    guard.observe(unit, o);
+                }
             }
         }
-        self.after_units(at, obs, &tick);
+        let ticks: Vec<_> = guards.into_iter().map(|guard| guard.map(UnitGuard::end)).collect();
+        for (at, tick) in ticks.into_iter().enumerate() {
+            if let Some(tick) = tick {
+                self.after_units(at, &tick, &obs);
+            }
+        }
     }
 
-    fn after_units(&mut self, at: usize, obs: &[&Obs], tick: &UnitTick) {
+    /// What each guardrail that is judged by unit needs during this tick.
+    fn unit_guards(&self) -> Vec<Option<UnitGuard<'_>>> {
+        let closer = &self.core.closer;
+        let strata = closer.stratum_shares();
+        let by_unit = closer.plan.guards.iter().filter(|plan| plan.by_unit);
+        let slots = by_unit.map(|plan| plan.safe.len() + 2).sum();
+        let mut first_score = 0;
+        let guards = closer.plan.guards.iter().enumerate().map(|(at, plan)| {
+            plan.by_unit.then(|| {
+                let frames = closer.guards[at].frames();
+                let scores = first_score..first_score + frames.len();
+                first_score = scores.end;
+                let tick =
+                    UnitTick { deltas: vec![ClusterDelta::default(); frames.len()], ..UnitTick::default() };
+                let frame = TickFrame {
+                    plan,
+                    nulls: plan.nulls().collect(),
+                    frames,
+                    scores,
+                    slots,
+                    strata: strata.clone(),
+                    threshold: self.core.tunings[at].threshold,
+                    cap: closer.cap(at),
+                    proof_per_stage: closer.watch.proof_per_stage,
+                };
+                UnitGuard { frame, bit: 1_u32.checked_shl(at as u32).unwrap_or(0), first: Vec::new(), tick }
+            })
+        });
+        guards.collect()
+    }
+
+    fn after_units(&mut self, at: usize, tick: &UnitTick, obs: &[Obs]) {
         if !tick.sums.is_empty() || !tick.first.is_empty() {
             self.emit(&Entry::Units { guard: at as u16, tick: tick.clone() });
         }
-        let tuning = &mut self.core.tunings[at];
-        if Tuning::needs(self.core.closer.plan.guards[at].method) > 0 {
-            for o in obs.iter().filter(|o| !o.new) {
-                let _kept = tuning.control.add(o.y);
-            }
-            self.retune(at, obs.last().map_or(0, |o| usize::from(o.stratum)));
+        if Tuning::needs(self.core.closer.plan.guards[at].method) == 0 {
+            return;
         }
+        let of = || obs.iter().filter(|o| usize::from(o.guard) == at);
+        let tuning = &mut self.core.tunings[at];
+        for o in of().filter(|o| !o.new) {
+            let _kept = tuning.control.add(o.y);
+        }
+        if let Some(last) = of().max_by_key(|o| (o.time, o.unit, o.stratum)) {
+            self.retune(at, usize::from(last.stratum));
+        }
+    }
+}
+
+/// Observations of one unit that came together: one request's, for each guardrail.
+struct Group {
+    unit: Unit,
+    time: Timestamp,
+    from: u32,
+    to: u32,
+}
+
+impl Group {
+    fn range(&self) -> Range<usize> {
+        self.from as usize..self.to as usize
+    }
+
+    /// The groups in the order in which units see them: by event time within a unit, so that the order of arrival
+    /// makes no difference. The content only settles ties, for the same bits on every run.
+    fn of(obs: &[Obs]) -> Vec<Self> {
+        let mut groups: Vec<Self> = Vec::with_capacity(obs.len() / 4 + 1);
+        for (at, o) in (0_u32..).zip(obs) {
+            match groups.last_mut() {
+                Some(group) if group.unit == o.unit && group.time == o.time => group.to = at + 1,
+                Some(_) | None => groups.push(Self { unit: o.unit, time: o.time, from: at, to: at + 1 }),
+            }
+        }
+        groups.sort_unstable_by(|a, b| {
+            (a.unit, a.time).cmp(&(b.unit, b.time)).then_with(|| {
+                let content = |group: &Self| obs[group.range()].iter().map(Obs::order);
+                content(a).cmp(content(b))
+            })
+        });
+        groups
+    }
+}
+
+/// One guardrail that is judged by unit, during one tick.
+struct UnitGuard<'a> {
+    frame: TickFrame<'a>,
+    /// Its bit in [`UnitState::firsts`]; 0 if it has none.
+    bit: u32,
+    first: Vec<(Timestamp, Unit, FirstSeen)>,
+    tick: UnitTick,
+}
+
+impl UnitGuard<'_> {
+    fn observe(&mut self, unit: &mut UnitState, o: &Obs) {
+        let Self { frame, bit, first, tick } = self;
+        let event = frame.plan.method != Method::Rate || o.y != 0.0;
+        if event && unit.firsts & *bit == 0 && *bit != 0 && frame.seen(o, 0).is_some() {
+            unit.firsts |= *bit;
+            first.push((o.time, o.unit, first_seen(frame, o)));
+        }
+        if let Some(shown) = frame.observe(unit.more(), o, &mut tick.deltas) {
+            add_sums(&mut tick.sums, o, shown);
+        }
+    }
+
+    fn end(mut self) -> UnitTick {
+        self.first.sort_unstable_by_key(|(time, unit, _)| (*time, *unit));
+        self.tick.first = self.first.into_iter().map(|(_, _, first)| first).collect();
+        self.tick.sums.sort_unstable_by_key(|sums| sums.stratum);
+        self.tick
     }
 }
 

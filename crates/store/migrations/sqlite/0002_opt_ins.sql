@@ -1,4 +1,4 @@
--- Opt-ins and the evidence checkpoint.
+-- Opt-ins.
 
 CREATE TABLE membership (
     project     TEXT NOT NULL,
@@ -11,11 +11,3 @@ CREATE TABLE membership (
 CREATE INDEX membership_by_unit ON membership (unit);
 
 ALTER TABLE installation ADD COLUMN member_changes INTEGER NOT NULL DEFAULT 0;
-
--- NULL until the first checkpoint.
-ALTER TABLE installation ADD COLUMN checkpoint INTEGER;
-
-CREATE TABLE evidence (
-    part TEXT PRIMARY KEY,
-    body BLOB NOT NULL
-) STRICT;
