@@ -2,15 +2,15 @@
 //! once, and every acknowledged change is there.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test fail by panicking")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+mod common;
+
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use common::{PLACE, Server, ask, keys};
 use serde_json::{Value, json};
 
 /// How often it is killed.
@@ -19,57 +19,8 @@ const LIVES: u64 = 20;
 const SEED: u64 = 0x5eed_2026;
 const SENDERS: u64 = 3;
 const BATCH: u64 = 20;
-const PLACE: &str = "/api/v1/projects/default/environments/production";
 
 const FLAG: &str = r#"{"flag": "model", "default": "old", "variants": ["old", "new"], "unit": "request"}"#;
-
-/// A server process. Dropping it kills it, as everything here does.
-struct Server {
-    process: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(data: &Path) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ensign"))
-            .args(["--json", "serve", "--listen", "127.0.0.1:0", "--log", "error", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let mut line = String::new();
-        let out = process.stdout.take().expect("its output is read here");
-        BufReader::new(out).read_line(&mut line).expect("the server says where it listens");
-        let told: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not an address: {line:?}"));
-        let address = told["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
-        Self { process, address }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // SIGKILL: nothing is flushed, nobody is told.
-        self.process.kill().expect("it runs until it is killed");
-        self.process.wait().expect("a killed process ends");
-    }
-}
-
-/// One request on a connection of its own; an error when the server died meanwhile.
-fn ask(address: &str, key: &str, method: &str, path: &str, body: &str) -> std::io::Result<(u16, Value)> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    let broken = || std::io::Error::other("the answer was cut off");
-    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(broken)?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken)?;
-    Ok((status, serde_json::from_str(body).map_err(|_| broken())?))
-}
 
 fn xorshift(state: &mut u64) -> u64 {
     *state ^= *state << 13;
@@ -166,11 +117,7 @@ fn killed_without_warning_it_loses_nothing_and_counts_nothing_twice() {
     for life in 0..=LIVES {
         let server = Server::start(folder.path());
         if life == 0 {
-            let credentials = std::fs::read_to_string(folder.path().join("credentials.json")).unwrap();
-            let credentials: Value = serde_json::from_str(&credentials).unwrap();
-            admin = credentials["admin_token"].as_str().unwrap().to_owned();
-            let environment = &credentials["projects"]["default"]["environments"]["production"];
-            key = environment["sdk_key"].as_str().unwrap().to_owned();
+            (admin, key) = keys(folder.path());
             decision = set_up(&server.address, &admin);
         }
         clients.look_back(&server.address, &key, &admin, &decision);

@@ -5,7 +5,8 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::evidence::report::Evidence;
-use crate::evidence::{BlockLog, replay};
+use crate::evidence::watch::Watch;
+use crate::evidence::{BlockLog, contents, replay};
 use crate::ids::Timestamp;
 use crate::rollout::{Command, Decision, Rollout};
 
@@ -62,16 +63,19 @@ impl std::error::Error for Mismatch {}
 /// # Errors
 /// [`Mismatch`] when anything differs: one byte of the text is enough.
 pub fn verify(text: &str) -> Result<Verified, Mismatch> {
-    verify_with(text, |log| replay(log).map_err(|bad| bad.to_string()))
+    verify_with(text, |log| {
+        let watch = contents(log).map(|(watch, _)| watch);
+        watch.and_then(|watch| Ok((watch, replay(log)?))).map_err(|bad| bad.to_string())
+    })
 }
 
-/// The same with another way to replay a block log.
+/// The same with another way to replay a block log: what it was watched by, and the evidence.
 ///
 /// # Errors
 /// See [`verify`].
 pub fn verify_with(
     text: &str,
-    replay: impl Fn(&BlockLog) -> Result<Evidence, String>,
+    replay: impl Fn(&BlockLog) -> Result<(Watch, Evidence), String>,
 ) -> Result<Verified, Mismatch> {
     let line = text.strip_suffix('\n').unwrap_or(text);
     let receipt: Receipt = serde_json::from_str(line)
@@ -116,7 +120,7 @@ pub fn verify_with(
 /// The evidence recomputed from the log; the differences from the recorded one go into `what`.
 fn evidence(
     receipt: &Receipt,
-    replay: impl Fn(&BlockLog) -> Result<Evidence, String>,
+    replay: impl Fn(&BlockLog) -> Result<(Watch, Evidence), String>,
     what: &mut Vec<String>,
 ) -> Result<Option<Evidence>, ()> {
     if receipt.log.is_none() && receipt.evidence.is_null() {
@@ -128,7 +132,10 @@ fn evidence(
         );
         return Err(());
     };
-    let evidence = replay(&log).map_err(|sentence| what.push(format!("{sentence}.")))?;
+    let (watch, evidence) = replay(&log).map_err(|sentence| what.push(format!("{sentence}.")))?;
+    if watch != receipt.before.plan.watch(receipt.before.id.clone()) {
+        what.push("The block log was taken with other guardrails or limits than the rollout's plan.".into());
+    }
     if let Some((at, recorded, again)) = difference("", &receipt.evidence, &evidence_value(&evidence)) {
         what.push(format!("The evidence differs at {at}: recorded {recorded}, recomputed {again}."));
     }
