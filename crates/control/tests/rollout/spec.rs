@@ -128,3 +128,29 @@ fn everything_wrong_is_said_at_once() {
     problems(&base("guardrails", json!(["error_rate<=+0.01"])), &["/guardrails/0 guardrail_needs_factor"]);
     problems(&base("guardrails", json!(["error_rate@0.9", "cost@0.9"])), &["/guardrails weights"]);
 }
+
+#[test]
+fn the_published_schema_agrees_with_the_reader() {
+    let schema = include_str!("../../../../spec/documents/rollout.schema.json");
+    let schema = jsonschema::validator_for(&serde_json::from_str(schema).expect("it is JSON"));
+    let schema = schema.expect("it is a schema");
+    for case in [
+        r#"{"rollout": "m", "to": "b"}"#,
+        r#"{"rollout": "m", "to": 2, "stages": "1,5,100", "guardrails": ["error_rate<=1.5x@0.5!hold"], "soak": "1d"}"#,
+        r#"{"rollout": "m", "to": "b", "stages": [1, {"percentage": 5, "approval": true, "advance": "proven_safe", "safe_margin": "2x"}]}"#,
+        r#"{"rollout": "m", "to": "b", "guardrails": [{"metric": "s", "margin": {"absolute": 0.05}, "on_harm": "alert", "settle": "30s"}]}"#,
+        r#"{"ensign": 1, "rollout": "m", "to": "b", "soak": {"holdback": 5, "duration": "7d"}, "salt": "new", "proof_window": "stage"}"#,
+        r#"{"rollout": "m"}"#,
+        r#"{"rollout": "m", "to": "b", "stages": [101]}"#,
+        r#"{"rollout": "m", "to": "b", "stage": [1]}"#,
+        r#"{"rollout": "m", "to": "b", "guardrails": [{"margin": "1.5x"}]}"#,
+        r#"{"rollout": "m", "to": "b", "guardrails": [{"metric": "s", "weight": 2}]}"#,
+        r#"{"rollout": "m", "to": "b", "min_duration": "soon"}"#,
+        r#"{"rollout": "m", "to": "b", "soak": {"holdback": 60}}"#,
+        r#"{"rollout": "m", "to": "b", "alpha": 0.9}"#,
+        r#"{"rollout": "m", "to": "b", "on_missing": "advance"}"#,
+    ] {
+        let document = serde_json::from_str(case).expect("the case is JSON");
+        assert_eq!(schema.is_valid(&document), Spec::from_document(&document).is_ok(), "{case}");
+    }
+}
