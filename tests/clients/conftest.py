@@ -48,25 +48,28 @@ class Ensign:
             return answer.status, json.loads(answer.read() or b"null")
 
 
-@pytest.fixture(scope="module")
-def ensign(tmp_path_factory):
-    """Starts the server, waits for the line that names its address, stops it at the end."""
+def launch(data: Path, port: str = "0"):
+    """Starts a server on a data folder and waits for the line that names its address."""
     binary = os.environ["ENSIGN_BINARY"]
-    data = tmp_path_factory.mktemp("data")
     server = subprocess.Popen(
-        [binary, "serve", "--listen", "127.0.0.1:0", "--data", str(data)],
+        [binary, "serve", "--listen", f"127.0.0.1:{port}", "--data", str(data), "--log", "warn"],
         stdout=subprocess.PIPE,
         text=True,
     )
+    for line in server.stdout:
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        if found:
+            credentials = json.loads((data / "credentials.json").read_text())
+            return server, Ensign(found.group(0), data, credentials, binary)
+    raise AssertionError("the server ended before it named its address")
+
+
+@pytest.fixture(scope="module")
+def ensign(tmp_path_factory):
+    """A server for the tests of one file."""
+    server, running = launch(tmp_path_factory.mktemp("data"))
     try:
-        for line in server.stdout:
-            found = re.search(r"http://127\.0\.0\.1:\d+", line)
-            if found:
-                break
-        else:
-            raise AssertionError("the server ended before it named its address")
-        credentials = json.loads((data / "credentials.json").read_text())
-        yield Ensign(found.group(0), data, credentials, binary)
+        yield running
     finally:
         server.terminate()
         server.wait(timeout=30)

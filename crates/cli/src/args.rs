@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Run the server
     Serve(Serve),
+    /// Serve configurations to one machine's applications as the AppConfig agent does, also while the server is away
+    Agent(Agent),
     /// Create or update flags, segments, metrics and use cases from files
     Apply(Files),
     /// Show what `apply` would change, and change nothing
@@ -148,12 +150,29 @@ pub(crate) struct Serve {
     /// A proxy in front of the server ends TLS; needed to listen beyond loopback
     #[arg(long)]
     pub(crate) behind_proxy: bool,
+    /// An origin whose addresses may be asked to confirm an SNS subscription, such as
+    /// https://sns.eu-west-1.amazonaws.com; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) confirm_origin: Vec<String>,
     /// Log as JSON lines
     #[arg(long)]
     pub(crate) log_json: bool,
     /// What to log: error, warn, info, debug, or `module=level` pairs
     #[arg(long, default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Agent {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, default_value = "127.0.0.1:2772", value_name = "ADDRESS")]
+    pub(crate) listen: String,
+    /// Where the last good answers are kept for when the server is away
+    #[arg(long, value_name = "DIR")]
+    pub(crate) backup: Option<PathBuf>,
+    /// A bearer token that applications must send [env: ACCESS_TOKEN]
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) access_token: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -103,6 +103,7 @@ pub(crate) fn of(command: &Command, target: &Target) -> Result<Option<Call>, Str
         | Command::Lint(_)
         | Command::Receipts(Receipts::Verify { .. })
         | Command::Backup(Backup::Restore { .. })
+        | Command::Agent(_)
         | Command::Completions { .. }
         | Command::Reference => return Ok(None),
     }))

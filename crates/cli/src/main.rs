@@ -1,5 +1,6 @@
 //! The `ensign` command: the composition root of the server and the person's tool.
 
+mod agent;
 mod args;
 mod call;
 mod client;
@@ -62,6 +63,7 @@ async fn run(cli: &Cli, env: &Env) -> End {
         }
         Command::Lint(lint) => local::lint(lint, cli.target.json),
         Command::Serve(serve) => serve::run(serve, env, cli.target.json).await,
+        Command::Agent(agent) => agent::run(agent, &cli.target, env).await,
         Command::Demo(demo) => demo::run(demo, cli.target.json).await,
         Command::Receipts(Receipts::Verify { what }) => receipts::verify(cli, env, what).await,
         Command::Backup(Backup::Restore { from, data }) => local::restore(from, data, cli.target.json),

@@ -25,6 +25,7 @@ pub(crate) async fn run(serve: &Serve, env: &Env, json: bool) -> End {
     let data = env.data_folder(serve.data.as_deref());
     let mut config = Config::new(listen, &data);
     config.behind_proxy = serve.behind_proxy;
+    config.confirm.clone_from(&serve.confirm_origin);
     config.secret = match env.secret.as_deref().map(settings::key).transpose() {
         Ok(secret) => secret,
         Err(why) => return fail(json, &why, End::Usage),

@@ -14,6 +14,8 @@ pub(crate) struct Env {
     pub(crate) data: Option<PathBuf>,
     /// The data-encryption key in hexadecimal, where it does not lie in the data folder.
     pub(crate) secret: Option<String>,
+    /// What applications must send to the agent.
+    pub(crate) access_token: Option<String>,
     pub(crate) xdg_data_home: Option<PathBuf>,
     pub(crate) home: Option<PathBuf>,
 }
@@ -29,6 +31,7 @@ impl Env {
             token: text("ENSIGN_TOKEN"),
             data: path("ENSIGN_DATA"),
             secret: text("ENSIGN_SECRET_KEY"),
+            access_token: text("ACCESS_TOKEN"),
             xdg_data_home: path("XDG_DATA_HOME"),
             home: path("HOME"),
         }

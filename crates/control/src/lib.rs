@@ -4,6 +4,7 @@
 //! back is a decision the shell carries out. Absent on purpose: clocks, sockets, files, async, randomness.
 
 pub mod catalogue;
+pub mod deployment;
 pub mod document;
 pub mod event;
 pub mod evidence;

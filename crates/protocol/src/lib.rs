@@ -3,6 +3,7 @@
 //! Modules know nothing of each other and nothing of sockets. Absent on purpose: any rule about targeting,
 //! bucketing or rollouts; a module decodes, names what it could not carry, and encodes.
 
+pub mod appconfig;
 pub mod events;
 pub mod launchdarkly;
 pub mod ofrep;

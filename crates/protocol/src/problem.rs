@@ -1,5 +1,6 @@
 //! Errors as clients see them: `application/problem+json` with a stable code, and the one table of those codes.
 
+mod deploy;
 mod domain;
 mod table;
 
@@ -22,7 +23,7 @@ pub struct Code {
 
 /// Every code, once.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    table::TABLE.iter().chain(domain::WRONG).chain(domain::REFUSED)
+    table::TABLE.iter().chain(domain::WRONG).chain(domain::REFUSED).chain(deploy::DEPLOY)
 }
 
 /// The reference page of all codes, as Markdown.
@@ -36,6 +37,7 @@ pub fn reference() -> String {
         ("Requests and the server", table::TABLE),
         ("Documents and other input", domain::WRONG),
         ("What the state does not allow", domain::REFUSED),
+        ("Applications and deployments", deploy::DEPLOY),
     ];
     for (title, rows) in parts {
         let _ = write!(page, "\n## {title}\n");

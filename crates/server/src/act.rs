@@ -169,6 +169,7 @@ impl App {
             if commit::touches_keys(change) {
                 self.access.store(keys::Access::of(&image).into());
             }
+            self.follow_deployments(&image, change);
         }
         writer.records.extend(commit::records(change, &self.image(), self.now()));
         self.tell_evidence(writer).await;
@@ -181,6 +182,9 @@ impl App {
         let members = self.deps.store.members(ensign_store::MembersOf::All).await?;
         let image = crate::image::Image::load(stored, members);
         self.access.store(keys::Access::of(&image).into());
+        self.aws.store(crate::appconfig::AwsKeys::of(&self.secret, &image).into());
+        let directory = crate::appconfig::Directory::of(&image.catalogue, &self.directory.load());
+        self.directory.store(directory.into());
         let places = image.places();
         *self.image_mut() = image;
         writer.stale = false;

@@ -37,6 +37,14 @@ pub struct App {
     pub(crate) access: ArcSwap<Access>,
     pub(crate) places: ArcSwap<BTreeMap<Place, Arc<PlaceState>>>,
     pub(crate) ready: AtomicBool,
+    /// AWS key pairs by id.
+    pub(crate) aws: ArcSwap<crate::appconfig::AwsKeys>,
+    /// What the data plane of deployments looks up.
+    pub(crate) directory: ArcSwap<crate::appconfig::Directory>,
+    /// When configurations were last fetched.
+    pub(crate) seen: crate::appconfig::Seen,
+    /// Origins whose addresses may be asked to confirm a subscription.
+    pub(crate) confirm: Vec<String>,
 }
 
 impl App {

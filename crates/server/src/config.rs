@@ -14,6 +14,8 @@ pub struct Config {
     pub behind_proxy: bool,
     /// The data-encryption key, where it is not to lie in the data folder.
     pub secret: Option<[u8; 32]>,
+    /// Origins, such as `https://sns.eu-west-1.amazonaws.com`, whose addresses may be asked to confirm a subscription.
+    pub confirm: Vec<String>,
     /// Sizes and times of ingestion.
     pub ingest: crate::ingest::Settings,
 }
@@ -22,6 +24,14 @@ impl Config {
     /// A server on loopback with a data folder.
     #[must_use]
     pub fn new(listen: SocketAddr, data: impl Into<PathBuf>) -> Self {
-        Self { listen, data: data.into(), behind_proxy: false, secret: None, ingest: Default::default() }
+        let data = data.into();
+        Self {
+            listen,
+            data,
+            behind_proxy: false,
+            secret: None,
+            confirm: Vec::new(),
+            ingest: Default::default(),
+        }
     }
 }

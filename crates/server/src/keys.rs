@@ -193,6 +193,11 @@ pub(crate) fn open(secret: &SecretKey, image: &Image, scope: &Scope, what: &str)
     secret.open(&context, &from_hex(body.get("sealed")?.as_str()?)?)
 }
 
+/// A new AWS key pair: its id and its secret.
+pub(crate) fn aws_pair() -> Result<(String, String), Fault> {
+    Ok((new_token("ens-aws")?, base32(&random::<25>()?)))
+}
+
 /// New credentials of an environment and what is stored of them.
 pub(crate) fn for_environment(
     secret: &SecretKey,
@@ -201,12 +206,13 @@ pub(crate) fn for_environment(
     change: &mut Change,
 ) -> Result<EnvironmentCredentials, Fault> {
     let scope = place_scope(place);
+    let (aws_access_key_id, aws_secret_access_key) = aws_pair()?;
     let made = EnvironmentCredentials {
         sdk_key: new_token("ens-sdk")?,
         mobile_key: new_token("ens-mob")?,
         client_id: new_token("ens-cid")?,
-        aws_access_key_id: new_token("ens-aws")?,
-        aws_secret_access_key: base32(&random::<25>()?),
+        aws_access_key_id,
+        aws_secret_access_key,
     };
     let data = [KeyScope::Read, KeyScope::Ingest];
     for (what, token) in [("sdk", &made.sdk_key), ("mobile", &made.mobile_key)] {
@@ -232,7 +238,7 @@ pub(crate) fn for_project(
     project: &Key,
     change: &mut Change,
 ) -> Result<ProjectCredentials, Fault> {
-    let (id, key) = (new_token("ens-aws")?, base32(&random::<25>()?));
+    let (id, key) = aws_pair()?;
     change.puts.push(sealed(secret, &project_scope(project), "aws", format!("{id}\n{key}").as_bytes())?);
     Ok(ProjectCredentials {
         aws_access_key_id: id,

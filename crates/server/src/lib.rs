@@ -4,7 +4,9 @@
 //! through [`App::act`], every evaluation through [`App::place`], and every task through [`Tasks::spawn`].
 
 mod act;
+pub mod agent;
 mod app;
+mod appconfig;
 mod care;
 mod charge;
 mod config;

@@ -127,6 +127,10 @@ async fn compose(config: &Config, deps: Deps, secret: SecretKey) -> Result<Arc<A
         access: ArcSwap::default(),
         places: ArcSwap::from_pointee(BTreeMap::new()),
         ready: AtomicBool::new(false),
+        aws: ArcSwap::default(),
+        directory: ArcSwap::default(),
+        seen: crate::appconfig::Seen::default(),
+        confirm: config.confirm.clone(),
     });
     let mut writer = app.writer.lock().await;
     app.reload(&mut writer).await.map_err(|error| StartError(error.to_string()))?;

@@ -102,13 +102,13 @@ pub(crate) fn check_url(text: &str) -> Result<(), ApiError> {
 }
 
 /// `t=…,v1=…`: HMAC-SHA256 of the time, a dot, and the body.
-fn signature(secret: &[u8], at: i64, body: &str) -> String {
+pub(crate) fn signature(secret: &[u8], at: i64, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
     mac.update(format!("{at}.{body}").as_bytes());
     format!("t={at},v1={}", hex(&mac.finalize().into_bytes()))
 }
 
-fn client() -> Result<reqwest::Client, reqwest::Error> {
+pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
     // Fails only when a provider is installed already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()

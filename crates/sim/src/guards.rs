@@ -145,5 +145,6 @@ pub fn plan(watch: &Watch, shares: &[u32], stage: Span, soak: bool) -> Plan {
         warmup: watch.warmup,
         new_salt: false,
         assumed: Vec::new(),
+        timetable: None,
     }
 }

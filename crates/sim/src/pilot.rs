@@ -44,7 +44,7 @@ impl<'a> Pilot<'a> {
     }
 
     fn facts(&self) -> Facts {
-        Facts { epoch: Some(self.fleet.epoch()), window: Window::Open, killed: None }
+        Facts { epoch: Some(self.fleet.epoch()), window: Window::Open, killed: None, alarm: None }
     }
 
     fn decide(&mut self, command: &Command) {

@@ -24,8 +24,29 @@ pub(crate) fn run_all(root: &Path) -> Done {
             .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
             .arg(root.join("tests/clients"))
             .env("ENSIGN_BINARY", target.join("debug/ensign"))
+            .env("ENSIGN_NODE_CLIENTS", node_clients(root, &target)?)
             .env("PYTHONDONTWRITEBYTECODE", "1"),
     )
+}
+
+/// Clients for Node.js at the versions of tests/clients/package.json, in a folder below `target`. Empty where the
+/// machine has no Node.js, which only lists what was not run, unless this is CI.
+fn node_clients(root: &Path, target: &Path) -> Result<std::path::PathBuf, String> {
+    if !Command::new("npm").arg("--version").output().is_ok_and(|out| out.status.success()) {
+        if strict() {
+            return Err("npm is not installed".into());
+        }
+        eprintln!("clients: not run: npm is not installed (tests/clients: the AWS SDK for JavaScript)");
+        return Ok(std::path::PathBuf::new());
+    }
+    let folder = target.join("clients-node");
+    let failed = |why: std::io::Error| format!("{}: {why}", folder.display());
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    std::fs::copy(root.join("tests/clients/package.json"), folder.join("package.json")).map_err(failed)?;
+    let mut install = Command::new("npm");
+    install.args(["install", "--silent", "--no-audit", "--no-fund"]).current_dir(&folder);
+    execute(&mut install)?;
+    Ok(folder)
 }
 
 /// As [`run_all`], but a machine without Python only lists what was not run, unless this is CI.

@@ -140,6 +140,9 @@ pub struct Answer {
     pub sentences: Vec<String>,
     /// Item by item.
     pub plan: Vec<PlanItem>,
+    /// The id or number of what was made, where the asker did not give it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<String>,
 }
 
 /// A decision. Committing it is one transaction; applying it to the catalogue cannot fail.

@@ -237,6 +237,13 @@ pub enum Command {
         /// The version of the statistical methods.
         method: String,
     },
+    /// Something about applications, profiles, versions, strategies, deployments or alarms.
+    Deploy {
+        /// What.
+        ask: Box<crate::deployment::Ask>,
+        /// Why.
+        reason: Option<String>,
+    },
     /// Creates or replaces something that is stored as it stands: a webhook, a window, an API key's metadata.
     PutRecord {
         /// What and where.
@@ -276,6 +283,7 @@ impl Command {
             | Self::RolloutStart { reason, .. }
             | Self::Rollout { reason, .. }
             | Self::HoldAll { reason, .. }
+            | Self::Deploy { reason, .. }
             | Self::PutRecord { reason, .. }
             | Self::RemoveRecord { reason, .. } => reason.as_deref(),
             Self::AddPin { pin, .. } => pin.get("reason").and_then(Json::as_str),

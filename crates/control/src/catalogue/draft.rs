@@ -90,6 +90,11 @@ impl<'a> Draft<'a> {
         self.change.answer.sentences.push(sentence.into());
     }
 
+    /// What was made, for an asker who did not name it.
+    pub(super) fn answer_id(&mut self, id: impl Into<String>) {
+        self.change.answer.made = Some(id.into());
+    }
+
     /// What happens to one thing, for the answer and, unless it stays as it is, for the audit log.
     pub(super) fn note(&mut self, item: PlanItem, scope: Scope, action: &str) {
         if !matches!(item.verb, Verb::Keep) {

@@ -9,6 +9,7 @@ mod change;
 mod check;
 mod command;
 mod compile;
+mod deployments;
 mod draft;
 mod export;
 mod flags;
@@ -32,6 +33,7 @@ pub use change::{
     Scope, Verb,
 };
 pub use command::{Actor, Command, Mode, Source, rfc3339};
+pub use deployments::{ApplicationView, EnvironmentView};
 pub use export::{Export, ExportFormat};
 pub use history::{HistoryEntry, HistoryRecord, history};
 pub use query::{FlagView, UseCaseView};
@@ -144,6 +146,7 @@ impl Catalogue {
             Command::RolloutTick { rollout, evidence, log, method } => {
                 rollouts::tick(&mut draft, rollout, evidence.as_deref(), log.as_deref(), method)?;
             }
+            Command::Deploy { ask, .. } => deployments::decide(&mut draft, ask)?,
             Command::PutRecord { record, .. } => setup::put_record(&mut draft, record)?,
             Command::RemoveRecord { project, environment, kind, key, .. } => {
                 setup::remove_record(&mut draft, project.as_ref(), environment.as_ref(), *kind, key)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use super::change::{EvidenceNote, ItemKey, Notice, Refusal, Rejected, Scope};
+use super::deployments;
 use super::draft::Draft;
 use super::flags::{need, place_split, update};
 use super::state::{Body, FALLTHROUGH, FlagRecord, FlagState, Owned, Part, Rule, Section, Serve};
@@ -22,7 +23,7 @@ use crate::rollout::{
 };
 
 /// A request not finished after this is a timeout, where no use case says otherwise.
-const TIMEOUT: Span = Span::seconds(60);
+pub(super) const TIMEOUT: Span = Span::seconds(60);
 
 /// What a person asks of a running rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -76,12 +77,12 @@ impl Catalogue {
     }
 }
 
-fn active(view: &dyn View, place: &Place, flag: &Key, state: &FlagState) -> Option<Rollout> {
+pub(super) fn active(view: &dyn View, place: &Place, flag: &Key, state: &FlagState) -> Option<Rollout> {
     let id = RolloutId { place: place.clone(), flag: flag.clone(), number: state.rollouts };
     view.rollout(&id).filter(|rollout| !rollout.is_over())
 }
 
-fn use_case(view: &dyn View, project: &Key, record: &FlagRecord) -> Option<UseCaseDocument> {
+pub(super) fn use_case(view: &dyn View, project: &Key, record: &FlagRecord) -> Option<UseCaseDocument> {
     let own = record.shared.get("use_case").and_then(Json::as_str).and_then(|key| key.parse().ok());
     if let Some(found) = own.and_then(|key: Key| view.use_case(project, &key)) {
         return Some(found);
@@ -146,7 +147,7 @@ fn plan_of(
     Ok(rollout::resolve(&spec, &facts, &metrics)?)
 }
 
-fn facts(view: &dyn View, place: &Place, state: &FlagState, now: Timestamp) -> Facts {
+pub(super) fn facts(view: &dyn View, place: &Place, state: &FlagState, now: Timestamp) -> Facts {
     let until = view.windows(place).iter().filter_map(|window| window.open_until(now)).max();
     Facts {
         epoch: state.owned.as_ref().map(|owned| Epoch(epoch_of(state, &owned.rule))),
@@ -156,14 +157,15 @@ fn facts(view: &dyn View, place: &Place, state: &FlagState, now: Timestamp) -> F
             at: kill.at,
             reason: kill.reason.clone(),
         }),
+        alarm: deployments::firing(view, place, state),
     }
 }
 
-fn refused(refusal: &rollout::Refusal, flag: &Key) -> Refusal {
+pub(super) fn refused(refusal: &rollout::Refusal, flag: &Key) -> Refusal {
     Refusal::new(refusal.code(), refusal.to_string()).next(refusal.next().replace("FLAG", flag.as_str()))
 }
 
-fn who(draft: &Draft<'_>) -> Who {
+pub(super) fn who(draft: &Draft<'_>) -> Who {
     Who { by: draft.actor.name.clone(), reason: draft.reason.clone() }
 }
 
@@ -198,7 +200,7 @@ pub(super) fn start(draft: &mut Draft<'_>, place: &Place, document: &Json) -> Re
 }
 
 /// A rollout compares two variants; a split that serves a third one cannot be taken over.
-fn free(section: &Section, plan: &Plan, flag: &Key) -> Result<(), Refusal> {
+pub(super) fn free(section: &Section, plan: &Plan, flag: &Key) -> Result<(), Refusal> {
     let parts = section.split_at(&plan.rule).unwrap_or_default();
     let arms = [plan.control.name.as_str(), plan.new.name.as_str()];
     match parts.iter().find(|part| part.weight > 0 && !arms.contains(&part.variant.as_str())) {
@@ -320,7 +322,12 @@ fn word(decision: &Decision) -> &'static str {
 }
 
 /// Puts a decision into the draft: the rollout, its split, its receipt, who is told.
-fn follow(draft: &mut Draft<'_>, step: Step, log: Option<&BlockLog>, method: &str) -> Result<(), Rejected> {
+pub(super) fn follow(
+    draft: &mut Draft<'_>,
+    step: Step,
+    log: Option<&BlockLog>,
+    method: &str,
+) -> Result<(), Rejected> {
     let id = step.next.id.clone();
     let (place, flag) = (id.place.clone(), id.flag.clone());
     let Some(record) = draft.flag(&place.project, &flag) else {
@@ -365,6 +372,7 @@ fn follow(draft: &mut Draft<'_>, step: Step, log: Option<&BlockLog>, method: &st
     draft.say(step.sentence.clone());
     let item = update(format!("flag/{flag}"), &place, step.sentence, lines);
     draft.note(item, Scope::place(&place), word(&step.decision));
+    deployments::followed(draft, &step.next);
     draft.put(ItemKey::rollout(&id), Body::Rollout(Box::new(step.next)));
     Ok(())
 }
@@ -424,6 +432,10 @@ fn divide(
     new_share: u32,
 ) -> Result<(), Rejected> {
     let plan = &rollout.plan;
+    if plan.control == plan.new {
+        // The same document deployed again: there is nothing to divide.
+        return Ok(());
+    }
     let part = |name: &str, weight: u32| Part { variant: name.to_owned(), weight };
     let arms = [plan.control.name.as_str(), plan.new.name.as_str()];
     let live = state.section.split_at(&plan.rule).unwrap_or_default().iter();

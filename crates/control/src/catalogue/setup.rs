@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::ENVIRONMENTS;
 use super::change::{ItemKey, PlanItem, Refusal, Rejected, Scope, Verb};
 use super::draft::Draft;
 use super::record::{ApiKey, Record, RecordKind, Window};
 use super::state::{Body, FlagState, Section};
 use super::view::View;
+use super::{ENVIRONMENTS, deployments};
 use crate::document::Problem;
 use crate::ids::{Key, Place};
 
@@ -65,7 +65,7 @@ pub(super) fn new_project(draft: &mut Draft<'_>, project: &Key) -> Result<(), Re
     Ok(())
 }
 
-fn create_environment(draft: &mut Draft<'_>, place: &Place) {
+pub(super) fn create_environment(draft: &mut Draft<'_>, place: &Place) {
     draft.put(ItemKey::environment(place), Body::Environment);
     let name = &place.environment;
     let item = created(format!("environment/{name}"), format!("Create environment {name}."));
@@ -86,7 +86,10 @@ pub(super) fn new_environment(draft: &mut Draft<'_>, place: &Place) -> Result<()
         let default =
             others.iter().find_map(|other| draft.state(other, &flag)).map(|state| state.section.default);
         let Some(default) = default else { continue };
-        let section = Section::serving(default);
+        let section = match deployments::of_profile(draft, &place.project, &flag) {
+            Some(section) => section,
+            None => Section::serving(default),
+        };
         let state = FlagState { section, kill: None, epochs: BTreeMap::new(), owned: None, rollouts: 0 };
         draft.put_state(place, &flag, state);
         served += 1;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::change::{ItemKey, Scope};
 use super::record::RecordKind;
+use crate::deployment;
 use crate::ids::{Key, Place, RolloutId, Timestamp};
 use crate::rollout::Rollout;
 
@@ -310,6 +311,8 @@ pub enum Body {
     Receipt(Json),
     /// Something kept as it stands.
     Record(RecordKind, Json),
+    /// An application, a profile, a deployment and so on.
+    Deployment(Box<deployment::Item>),
     /// Erased.
     Gone,
 }
@@ -336,7 +339,10 @@ impl Body {
             "receipt" => Ok(Self::Receipt(body.clone())),
             other => match RecordKind::ALL.into_iter().find(|kind| kind.word() == other) {
                 Some(kind) => Ok(Self::Record(kind, body.clone())),
-                None => Err(format!("there is no kind \"{other}\"")),
+                None => match deployment::Item::read(other, body) {
+                    Some(item) => item.map(|item| Self::Deployment(Box::new(item))),
+                    None => Err(format!("there is no kind \"{other}\"")),
+                },
             },
         }
     }
@@ -356,6 +362,7 @@ impl Body {
             Self::Metric(json) | Self::UseCase(json) | Self::Receipt(json) | Self::Record(_, json) => {
                 json.clone()
             }
+            Self::Deployment(item) => item.json(),
             Self::Gone => serde_json::json!({ "gone": true }),
         }
     }

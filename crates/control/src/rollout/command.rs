@@ -44,6 +44,20 @@ pub struct Facts {
     pub window: Window,
     /// The kill in force, if there is one.
     pub killed: Option<Killed>,
+    /// An alarm that fires and that a rollout by the clock is watched by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<Firing>,
+}
+
+/// An alarm that fires.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Firing {
+    /// Its name, or the ARN by which a monitor names it.
+    pub alarm: String,
+    /// Why, as it was sent.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// Whether rollouts may advance. Holding and rolling back need no window.

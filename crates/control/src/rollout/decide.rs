@@ -156,7 +156,7 @@ impl Rollout {
         let words = format!(
             "Started by {by}: {} gets {} since {}, the rest stays on {}. {}",
             plan.new.name,
-            number::share(next.share()),
+            number::share(next.scheduled()),
             number::clock(now, now),
             plan.control.name,
             sentence::entered(&next, now)
@@ -234,8 +234,8 @@ impl Rollout {
             return Err(Refusal::EndsByItself { cause: why.code() });
         }
         let mut from = from.clone();
-        if let At::Stage(at) = &mut from {
-            at.clock = now;
+        if let (At::Stage(at), Phase::Held { since, .. }) = (&mut from, &self.phase) {
+            *at = self.resumed(at.clone(), *since, now);
         }
         let mut next = self.with(Phase::at(&from, &self.plan));
         let aside = why.keys().into_iter().map(|key| (key, who.at(now)));
@@ -327,6 +327,10 @@ impl Look<'_> {
         if let Some(cause) = cause {
             return Some(self.roll_back(cause));
         }
+        if let Some(firing) = self.facts.alarm.as_ref().filter(|_| self.rollout.plan.timetable.is_some()) {
+            let (alarm, reason) = (firing.alarm.clone(), firing.reason.clone());
+            return Some(self.roll_back(RollbackCause::Alarm { alarm, reason }));
+        }
         if let Some(killed) = &self.facts.killed {
             let who = Approval { by: killed.by.clone(), at: self.now, reason: killed.reason.clone() };
             return self.rollout.killed(&who);
@@ -415,8 +419,9 @@ impl Look<'_> {
     }
 
     fn running(&self, at: &StageAt, asked: bool) -> Option<Step> {
-        if let Some(cause) = self.evidence.and_then(|evidence| judge::hold(self.rollout, evidence, self.now))
-        {
+        let by_clock = self.rollout.plan.timetable.is_some();
+        let evidence = self.evidence.filter(|_| !by_clock);
+        if let Some(cause) = evidence.and_then(|evidence| judge::hold(self.rollout, evidence, self.now)) {
             return Some(self.hold(At::Stage(at.clone()), cause));
         }
         let blockers = judge::blockers(self.rollout, at, self.evidence, self.facts, self.now);
@@ -470,8 +475,18 @@ impl Look<'_> {
 
     fn leave(&self, at: &StageAt) -> Step {
         let (rollout, plan) = (self.rollout, &self.rollout.plan);
-        let next = rollout.with(rollout.enter(at.stage + 1, self.now));
+        let begins = rollout.next_begins(at, self.now);
+        let next = rollout.with(rollout.enter(at.stage + 1, begins));
         let (from, to) = (rollout.share(), next.share());
+        if plan.timetable.is_some() {
+            let words = rollout.by_the_clock(&next, begins, self.now);
+            let (from, to) = (rollout.scheduled(), next.scheduled());
+            let (decision, tell) = match next.is_over() {
+                true => (Decision::Completed, Some(NoticeKind::Completed)),
+                false => (Decision::Advanced { from, to }, None),
+            };
+            return self.automatic(next, decision, words, tell);
+        }
         let why =
             self.evidence.map_or_else(String::new, |evidence| sentence::why_left(rollout, at, evidence));
         if next.is_over() {

@@ -278,6 +278,11 @@ fn written(better: Better, margin: Margin) -> String {
     }
 }
 
+/// Whether a metric needs no set-up.
+pub fn is_builtin(name: &str) -> bool {
+    builtin(name).is_some()
+}
+
 /// Names of built-in metrics, for suggestions.
 const BUILTIN_NAMES: [&str; 16] = [
     "error_rate",

@@ -178,6 +178,8 @@ pub(super) fn blockers(
     let Some(stage) = plan.stages.get(at.stage) else { return vec![Blocker::NoEvidence] };
     let mut found = Vec::new();
     match evidence {
+        // The clock waits for nothing; harm is looked for elsewhere.
+        Some(_) | None if plan.timetable.is_some() => {}
         None => found.push(Blocker::NoEvidence),
         Some(evidence) if facts.epoch.is_some_and(|epoch| epoch != evidence.epoch) => {
             found.push(Blocker::OldStratum);

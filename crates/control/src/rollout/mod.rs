@@ -24,12 +24,14 @@ mod render;
 mod resolve;
 mod sentence;
 mod spec;
+mod timetable;
 mod view;
 
-pub use command::{Command, Facts, Killed, Refusal, Who, Window};
+pub use command::{Command, Facts, Firing, Killed, Refusal, Who, Window};
 pub use decide::{Decision, Draft, SplitChange, Step};
 pub use finish::file_edit;
 pub use guardrail::{parse_guardrail, parse_span};
+pub use guards::is_builtin;
 pub use notice::{Notice, NoticeKind};
 pub use phase::{Approval, At, HoldCause, Phase, RollbackCause, StageAt};
 pub use plan::{
@@ -41,6 +43,7 @@ pub use predict::{
 pub use render::{WIDTH, render, table};
 pub use resolve::{FlagFacts, VariantFact, resolve};
 pub use spec::{AdvanceSpec, GuardSpec, MarginSpec, Spec, StageSpec};
+pub use timetable::{Timed, Timetable};
 pub use view::{GuardView, StatusView, Verdict, view};
 
 /// Evidence older than this decides nothing.

@@ -208,6 +208,13 @@ pub enum RollbackCause {
     MissingData,
     /// The maximum duration passed, and the plan says to roll back then.
     MaxDuration,
+    /// An alarm fired.
+    Alarm {
+        /// Its name.
+        alarm: String,
+        /// Why, as it was sent.
+        reason: Option<String>,
+    },
 }
 
 impl Phase {

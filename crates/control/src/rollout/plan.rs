@@ -54,6 +54,9 @@ pub struct Plan {
     pub new_salt: bool,
     /// Every default that was filled in, as sentences.
     pub assumed: Vec<String>,
+    /// Set where the clock moves it: a deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timetable: Option<super::Timetable>,
 }
 
 /// One of the two variants compared.
@@ -172,7 +175,7 @@ pub enum NumberUnit {
 impl Plan {
     /// The share of the stage at `index`, 1/100000; the last one beyond the end.
     pub fn share_at(&self, index: usize) -> u32 {
-        self.stages.get(index).map_or_else(|| self.last_share(), |stage| stage.share)
+        self.stages.get(index).map_or_else(|| self.last_share(), |stage| self.served(stage))
     }
 
     /// The largest share before everyone gets the new variant: 95000 with a holdback of 5 %.

@@ -38,11 +38,11 @@ pub struct VariantFact {
 }
 
 /// Error budget of a rollout that does not say.
-const ALPHA: f64 = 0.01;
+pub(super) const ALPHA: f64 = 0.01;
 /// Error level of a proof of safety.
-const BETA: f64 = 0.05;
+pub(super) const BETA: f64 = 0.05;
 /// Error level of the sample-ratio check.
-const ALPHA_SRM: f64 = 0.001;
+pub(super) const ALPHA_SRM: f64 = 0.001;
 /// The holdback of a rollout that does not say: 5 %.
 const HOLDBACK: u32 = 5_000;
 const DAY: Span = Span::seconds(86_400);
@@ -117,6 +117,7 @@ pub fn resolve(spec: &Spec, flag: &FlagFacts, metrics: &BTreeMap<Key, Metric>) -
         warmup: spec.warmup.unwrap_or_default(),
         new_salt: spec.new_salt,
         assumed: resolver.assumed,
+        timetable: None,
     })
 }
 

@@ -113,10 +113,14 @@ pub(super) fn rolled_back(
         (RollbackCause::MaxDuration, _) => {
             "the stage's maximum duration passed, and the plan takes it back then".into()
         }
+        (RollbackCause::Alarm { alarm, reason }, _) => {
+            let reason = reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+            format!("alarm {alarm} fires{reason}")
+        }
     };
     format!(
         "Rolled back at {}: {why}. {} is on {} since {}.",
-        number::share(before.share()),
+        number::share(before.scheduled()),
         everyone(plan),
         plan.control.name,
         number::clock(now, now)
@@ -283,6 +287,12 @@ pub(super) fn waits(rollout: &Rollout, blockers: &[Blocker], now: Timestamp) -> 
 
 /// What follows the stage: `Next is 25 %`.
 pub(super) fn next_step(plan: &Plan, stage: usize) -> String {
+    if plan.timetable.is_some() {
+        return match plan.stages.get(stage + 1) {
+            Some(next) => format!("Next is {}", number::share(next.share)),
+            None => format!("Then {} is complete", plan.new.name),
+        };
+    }
     if stage + 1 < plan.stages.len() {
         let share = number::share(plan.share_at(stage + 1));
         if plan.is_soak(stage + 1) {
@@ -339,8 +349,9 @@ pub(super) fn entered(next: &Rollout, now: Timestamp) -> String {
     let plan = &next.plan;
     match &next.phase {
         Phase::Ramping { at } => {
-            let until = plan.stages.get(at.stage).map_or(now, |stage| now + stage.min_duration);
-            format!("{}, at the earliest at {}.", next_step(plan, at.stage), number::clock(until, now))
+            let until = plan.stages.get(at.stage).map_or(now, |stage| at.since + stage.min_duration);
+            let when = if plan.timetable.is_some() { "at" } else { "at the earliest at" };
+            format!("{}, {when} {}.", next_step(plan, at.stage), number::clock(until, now))
         }
         Phase::Soaking { at } => {
             let until = plan.stages.get(at.stage).map_or(now, |stage| now + stage.min_duration);

@@ -64,7 +64,7 @@ proptest! {
                 _ => Command::Tick,
             };
             let window = if look.closed { Window::Closed { until: None } } else { Window::Open };
-            let facts = Facts { epoch: Some(Epoch(1)), window, killed: None };
+            let facts = Facts { epoch: Some(Epoch(1)), window, killed: None, alarm: None };
             let Ok(Some(step)) = state.decide(&command, now, Some(&evidence), &facts) else { continue };
             let (from, to) = (state.share(), step.next.share());
             prop_assert!(!state.is_over(), "what is over never moves");

@@ -38,6 +38,13 @@ impl ContextBuf {
         Self { parts: vec![part] }
     }
 
+    /// Something of another kind, such as a session, with this key and no attributes.
+    #[must_use]
+    pub fn of_kind(kind: &str, key: &str) -> Self {
+        let (kind, key) = (kind.to_owned(), Some(key.to_owned()));
+        Self { parts: vec![Part { kind, key, attributes: Vec::new(), private: Vec::new() }] }
+    }
+
     /// The same context with an attribute of kind `user` added; a part of that kind is there already or is not
     /// made.
     #[must_use]

@@ -103,6 +103,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(ofrep::routes())
         .merge(crate::ingest::routes())
         .merge(crate::launchdarkly::routes())
+        .merge(crate::appconfig::routes())
         .route("/api/v1/openapi.json", get(|| async { ([("content-type", "application/json")], api) }))
         // The console's page comes later; its place is known.
         .route("/", get(|| async { Redirect::temporary("/console") }))

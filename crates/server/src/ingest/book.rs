@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ensign_control::deployment::UNIT;
 use ensign_control::event::Served;
 use ensign_control::ids::{AllocationId, Epoch, Fingerprint, FlagId, Key, Place, Span, Unit};
 use ensign_control::metric::Metric;
@@ -51,6 +52,16 @@ impl FlagBook {
             variants: flag.variants.iter().map(|variant| variant.name.clone()).collect(),
             splits,
             unit: unit.unwrap_or_else(|| model::USER.to_owned()),
+        }
+    }
+
+    /// The split of a document that is being deployed: its clients know the version they have, and no decision record.
+    #[must_use]
+    pub fn deployed(&self) -> Option<(AllocationId, Epoch)> {
+        let mut splits = self.splits.iter().filter(|(_, (_, word))| word == UNIT);
+        match (splits.next(), splits.next()) {
+            (Some((id, (epoch, _))), None) => Some((*id, *epoch)),
+            _ => None,
         }
     }
 

@@ -96,15 +96,19 @@ fn decided(book: &PlaceBook, who: &Who<'_>, decision: &Decision<'_>, at: usize) 
     let variant = match &decision.variant {
         VariantName::Index(index) => Some(*index).filter(|index| usize::from(*index) < flag.variants.len()),
         VariantName::Name(name) => {
-            flag.variants.iter().position(|known| known == name).and_then(|index| u16::try_from(index).ok())
+            let named =
+                flag.variants.iter().position(|known| known == name).and_then(|at| u16::try_from(at).ok());
+            // The number of a document's version is the index of its variant, and is reported as text.
+            named.or_else(|| name.parse().ok().filter(|index| usize::from(*index) < flag.variants.len()))
         }
     };
     let Some(variant) = variant else {
         return Err(refuse("unknown_variant", "variant", format!("Flag \"{key}\" has no such variant.")));
     };
     let allocation = decision.allocation.as_ref().filter(|_| decision.compared != Some(false));
+    let deployed = flag.deployed().filter(|_| decision.allocation.is_none());
     let split = match allocation {
-        None => None,
+        None => deployed,
         Some(text) => {
             let Some(id) = allocation_id(book, key, text.as_str()) else {
                 let detail =
@@ -121,7 +125,7 @@ fn decided(book: &PlaceBook, who: &Who<'_>, decision: &Decision<'_>, at: usize) 
             Some((id, epoch))
         }
     };
-    let unit = unit_of(book, who, decision, flag, split.map(|(id, _)| id))
+    let unit = unit_of(book, who, decision, flag, split.map(|(id, _)| id), deployed.map(|_| variant))
         .map_err(|detail| refuse("missing_unit", "unit", detail))?;
     Ok(Served { flag: flag.id, variant, split, unit })
 }
@@ -143,6 +147,7 @@ fn unit_of(
     decision: &Decision<'_>,
     flag: &FlagBook,
     split: Option<AllocationId>,
+    by_version: Option<u16>,
 ) -> Result<Unit, String> {
     let kind = flag.unit_kind(split);
     let fits = |name: &&UnitName<'_>| name.kind.as_deref().is_none_or(|own| own == kind);
@@ -151,6 +156,11 @@ fn unit_of(
     let own = decision.unit.as_ref().filter(fits).map(|name| name.key.clone());
     let shared = who.unit.filter(fits).map(|name| name.key.clone());
     let key = own.or(request).or(shared);
+    // Who reports a version and not a decision has had the version before until it polled: each is a unit of its own.
+    let key = key.map(|key| match by_version {
+        Some(variant) => Cow::Owned(format!("{key}\u{0}{variant}")),
+        None => key,
+    });
     key.map(|key| book.unit(kind, &key)).ok_or_else(|| {
         format!("The flag goes by the unit \"{kind}\": send its key as `unit`, or as {{\"kind\": \"{kind}\", \"key\": …}}.")
     })
