@@ -260,6 +260,14 @@ def test_an_environments_key_reads_and_changes_nothing(ensign):
     refused(client(ensign, "appconfig", wrong).list_applications, "InvalidSignatureException")
     unknown = {**pair, "aws_access_key_id": "AKIAIOSFODNN7EXAMPLE"}
     refused(client(ensign, "appconfig", unknown).list_applications, "UnrecognizedClientException")
+    # A new pair takes the place of the one before.
+    _, fresh = ensign.request("POST", "/api/v1/projects/default/environments/production/aws-keys", {})
+    again = client(ensign, "appconfigdata", fresh)
+    assert again.start_configuration_session(EnvironmentIdentifier="production", **names)
+    refused(
+        lambda: data.start_configuration_session(EnvironmentIdentifier="production", **names),
+        "UnrecognizedClientException",
+    )
     # The way before sessions: the client names itself.
     old = control.get_configuration(
         Application="default", Environment="production", Configuration="shared", ClientId="host-1"

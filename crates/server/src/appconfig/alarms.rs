@@ -37,6 +37,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route(&format!("{PLACE}/alarms/signed/{{source}}"), post(signed))
         .route(&format!("{PLACE}/alarm-sources"), post(new_source))
         .route(&format!("{PLACE}/aws-keys"), post(new_pair))
+        .route("/api/v1/projects/{project}/aws-keys", post(new_project_pair))
 }
 
 fn place(app: &App, path: &(String, String)) -> Result<Place, ApiError> {
@@ -160,25 +161,36 @@ async fn new_source(
     let name: Key = auth::key(&name)?;
     let secret = new_token("ens-als")?;
     let sealed = app.secret.seal(&seal_context(&place, name.as_str()), secret.as_bytes())?;
-    keep(&app, &place, source_key(name.as_str()), &sealed, &grant.actor).await?;
+    let scope = (place.project.clone(), Some(place.environment.clone()));
+    keep(&app, scope, source_key(name.as_str()), &sealed, &grant.actor).await?;
     let url =
         format!("/api/v1/projects/{}/environments/{}/alarms/signed/{name}", place.project, place.environment);
     Ok(Json(json!({ "name": name, "url": url, "secret": secret })))
 }
 
-async fn keep(app: &App, place: &Place, key: String, sealed: &[u8], actor: &Actor) -> Result<(), ApiError> {
-    let record = Record {
-        project: Some(place.project.clone()),
-        environment: Some(place.environment.clone()),
-        kind: RecordKind::Secret,
-        key,
-        body: json!({ "sealed": hex(sealed) }),
-    };
+async fn keep(
+    app: &App,
+    (project, environment): (Key, Option<Key>),
+    key: String,
+    sealed: &[u8],
+    actor: &Actor,
+) -> Result<(), ApiError> {
+    let body = json!({ "sealed": hex(sealed) });
+    let record = Record { project: Some(project), environment, kind: RecordKind::Secret, key, body };
     app.act(&Command::PutRecord { record, reason: None }, actor, Options::default()).await?;
     Ok(())
 }
 
-/// Makes a new AWS key pair for the environment's data, shown once; the pair before is not valid any more.
+/// A new AWS key pair, shown once; the pair before is not valid any more.
+async fn pair(app: &App, scope: (Key, Option<Key>), actor: &Actor) -> Answered {
+    let (id, plain) = crate::keys::aws_pair()?;
+    let context = format!("aws/{}/{}", scope.0, scope.1.as_ref().map_or("", Key::as_str));
+    let sealed = app.secret.seal(&context, format!("{id}\n{plain}").as_bytes())?;
+    keep(app, scope, "aws".to_owned(), &sealed, actor).await?;
+    Ok(Json(json!({ "aws_access_key_id": id, "aws_secret_access_key": plain })))
+}
+
+/// The pair that reads an environment's configurations.
 async fn new_pair(
     State(app): State<Arc<App>>,
     Path(path): Path<(String, String)>,
@@ -186,11 +198,22 @@ async fn new_pair(
 ) -> Answered {
     let place = place(&app, &path)?;
     let grant = granted(&app, request.headers(), &place, KeyScope::Admin)?;
-    let (id, plain) = crate::keys::aws_pair()?;
-    let context = format!("aws/{}/{}", place.project, place.environment);
-    let sealed = app.secret.seal(&context, format!("{id}\n{plain}").as_bytes())?;
-    keep(&app, &place, "aws".to_owned(), &sealed, &grant.actor).await?;
-    Ok(Json(json!({ "aws_access_key_id": id, "aws_secret_access_key": plain })))
+    pair(&app, (place.project, Some(place.environment)), &grant.actor).await
+}
+
+/// The pair that manages a project's applications.
+async fn new_project_pair(
+    State(app): State<Arc<App>>,
+    Path(project): Path<String>,
+    request: Request,
+) -> Answered {
+    let project = auth::key(&project)?;
+    let grant = auth::authenticate(&app, request.headers())?;
+    auth::require(&grant, KeyScope::Admin)?;
+    if !grant.reaches_project(&project) || grant.environment.is_some() {
+        return Err(ApiError::new("forbidden", "The key belongs to another project or environment."));
+    }
+    pair(&app, (project, None), &grant.actor).await
 }
 
 /// `{"alarm": …, "state": "ALARM" | "OK", "reason": …}` with a signature like that of our own notices.

@@ -1,3 +1,5 @@
+//! Rules and documents of feature flags, by example.
+
 use serde_json::{Value as Json, json};
 
 use super::{Document, Facts, Rule, split_hash};

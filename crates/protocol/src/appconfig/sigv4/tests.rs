@@ -1,3 +1,5 @@
+//! Three signed requests that verify, and every change that must not.
+
 use super::*;
 
 const SECRET: &str = "ensign/example+secret/key/0123456789abcdef";
