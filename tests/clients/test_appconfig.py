@@ -362,9 +362,10 @@ def run_agent(ensign, *args: str):
 
 POWERTOOLS_AGENT = """
 import json, sys
-from aws_lambda_powertools.utilities.parameters import AppConfigProvider
+from aws_lambda_powertools.utilities.parameters import AppConfigExtensionProvider
 import urllib.request
 port = sys.argv[1]
+provider = AppConfigExtensionProvider(environment="prod", application="agents", port=int(port))
 def get(query, headers):
     url = f"http://localhost:{port}/applications/agents/environments/prod/configurations/Features{query}"
     request = urllib.request.Request(url, headers=headers)
@@ -374,6 +375,8 @@ print(json.dumps([
     get("?flag=ui_refresh", {"Context": "email=jo@qa.example.org, beta=true", "Entity-Id": "user123"}),
     get("?flag=ui_refresh", {}),
     get("?flag=new_ranker&flag=off", {}),
+    provider.get("Features", transform="json", flag=["new_ranker", "off"], force_fetch=True),
+    provider.get("Features", transform="json", force_fetch=True),
 ]))
 """
 
@@ -388,10 +391,14 @@ def test_the_agent_evaluates_variants_and_answers_while_the_server_is_away(ensig
     assert ion["ContentType"] == "application/ion; type=AWS.AppConfig.FeatureFlags"
     assert b"'ui_refresh'::[" in ion["Configuration"].read()
     agent, port = run_agent(ensign, "--backup", str(tmp_path / "backup"))
+    two = {"new_ranker": {"enabled": True, "model": "ranker-v3"}, "off": {"enabled": False}}
+    default = {"_variant": "Default", "enabled": False}
     expected = [
         [{"_variant": "QA", "enabled": True, "dark": True}, "1"],
-        [{"_variant": "Default", "enabled": False}, "1"],
-        [{"new_ranker": {"enabled": True, "model": "ranker-v3"}, "off": {"enabled": False}}, "1"],
+        [default, "1"],
+        [two, "1"],
+        two,
+        {**two, "ui_refresh": default},
     ]
 
     def ask(port):
