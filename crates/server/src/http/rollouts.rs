@@ -7,7 +7,7 @@ use ensign_control::catalogue::{Command, RolloutAction};
 use ensign_control::document;
 use ensign_control::evidence::report::Evidence;
 use ensign_control::ids::{Key, Place};
-use ensign_control::rollout::{Rollout, render, view};
+use ensign_control::rollout::{Arm, Rollout, file_edit, render, view};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -105,7 +105,18 @@ async fn standing(app: &App, rollout: &Rollout) -> Value {
     all["over"] = json!(rollout.is_over());
     all["split"] = json!(format!("{} %", status.percent));
     all["text"] = json!(text);
+    if let Some(edit) = edit(app, rollout) {
+        all["text"] = json!(format!("{text}\n{edit}"));
+        all["edit"] = json!(edit);
+    }
     all
+}
+
+/// What makes a completed rollout permanent in the flag's file.
+fn edit(app: &App, rollout: &Rollout) -> Option<String> {
+    let record = app.image().catalogue.flag_record(&rollout.id.place.project, &rollout.plan.flag)?;
+    let value = |arm: &Arm| Some(record.variants.get(usize::from(arm.variant))?.value.clone());
+    file_edit(rollout, &value(&rollout.plan.control)?, &value(&rollout.plan.new)?)
 }
 
 /// All rollouts of the environment, with a sentence each.
