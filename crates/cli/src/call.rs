@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::{
     Audit, Backup, Command, Eval, Flag, Format, Keys, Metric, Pin, Receipts, Rollout, RolloutSpec, Segment,
-    Target, UseCase, Webhook, Window,
+    System, Target, UseCase, Webhook, Window,
 };
 use crate::client::Method;
 use crate::files;
@@ -56,7 +56,11 @@ pub(crate) fn of(command: &Command, target: &Target) -> Result<Option<Call>, Str
                 Format::Json => "json",
             };
             let only = what.flag.as_ref().map(|flag| format!("&flag={}", segment(flag))).unwrap_or_default();
-            get(at(&format!("/export?format={format}{only}")), Show::Files(what.output.clone()))
+            let query = match what.shape {
+                Some(System::Launchdarkly) => "as=launchdarkly".to_owned(),
+                None => format!("format={format}{only}"),
+            };
+            get(at(&format!("/export?{query}")), Show::Files(what.output.clone()))
         }
         Command::Eval(eval) => evaluate(eval, &at)?,
         Command::Flag(flag) => of_flag(flag, &at),
@@ -100,6 +104,7 @@ pub(crate) fn of(command: &Command, target: &Target) -> Result<Option<Call>, Str
         }
         Command::Demo(_)
         | Command::Serve(_)
+        | Command::Import(_)
         | Command::Lint(_)
         | Command::Receipts(Receipts::Verify { .. })
         | Command::Backup(Backup::Restore { .. })
