@@ -60,7 +60,7 @@ fn takes_the_rest(rule: &SegmentRule, next: &SegmentRule) -> bool {
     };
     let mut expected = own;
     expected.iter_mut().for_each(|all| all.push(lacks_kind(&rule.kind)));
-    rule.weight.is_some_and(|weight| weight > 0)
+    rule.weight.is_some()
         && next.weight.is_none()
         && next.id == format!("{}{ABSENT}", rule.id)
         && expected == rest

@@ -91,15 +91,13 @@ fn rule(rule: &Map<String, Json>, id: &str, condition: Map<String, Json>) -> Res
     }
     let share = json!({ "value": percent(weight), "by": attribute(kind, &by) });
     let mut all = vec![with(id, "rollout_percentage", share)];
-    if weight > 0 {
-        let lacks = json!({ "not_in": [kind] });
-        let absent = format!("{id}{ABSENT}");
-        all.push(if condition.contains_key("kind") {
-            json!({ "id": absent, "condition": { "all": [condition, { "kind": lacks }] } })
-        } else {
-            with(&absent, "kind", lacks)
-        });
-    }
+    let lacks = json!({ "not_in": [kind] });
+    let absent = format!("{id}{ABSENT}");
+    all.push(if condition.contains_key("kind") {
+        json!({ "id": absent, "condition": { "all": [condition, { "kind": lacks }] } })
+    } else {
+        with(&absent, "kind", lacks)
+    });
     Ok(all)
 }
 
