@@ -323,7 +323,7 @@ pub enum Body {
     /// A flag of a project.
     Flag(FlagRecord),
     /// A flag in an environment.
-    State(FlagState),
+    State(Box<FlagState>),
     /// A segment in an environment.
     Segment(SegmentState),
     /// A metric document.
@@ -357,7 +357,7 @@ impl Body {
             "project" => Ok(Self::Project),
             "environment" => Ok(Self::Environment),
             "flag" => typed(body).map(Self::Flag),
-            "flag_state" => typed(body).map(Self::State),
+            "flag_state" => typed(body).map(|state| Self::State(Box::new(state))),
             "segment" => typed(body).map(Self::Segment),
             "metric" => Ok(Self::Metric(body.clone())),
             "use_case" => Ok(Self::UseCase(body.clone())),

@@ -377,34 +377,7 @@ fn rule(object: &Object<'_>, problems: &mut Vec<Problem>) -> Option<RuleDocument
     if let Some(by) = &by {
         condition::attribute(by, &object.pointer("by"), problems);
     }
-    let one = pick(object, "value", "variant", problems);
-    let split = object.get("split").and_then(|value| split(value, &object.pointer("split"), problems));
-    let serve = match (one, split) {
-        (Some(one), None) => ServeDocument::One(one),
-        (None, Some(split)) => {
-            if read.percentage.is_some() {
-                let sentence = "A rule has either a rollout_percentage or a split, not both.";
-                let problem = Problem::new("ambiguous", object.pointer("split"), sentence);
-                problems.push(problem.hint("a split divides everyone whom the rule matches"));
-            }
-            ServeDocument::Split(split)
-        }
-        (Some(_), Some(_)) => {
-            let sentence = "A rule has either a value or a split, not both.";
-            problems.push(Problem::new("ambiguous", object.pointer("split"), sentence));
-            return None;
-        }
-        (None, None) => {
-            if object.get("split").is_none() {
-                let sentence = "The rule does not say what it serves.";
-                problems.push(
-                    Problem::new("missing_member", &object.at, sentence)
-                        .hint("add \"value\", \"variant\" or \"split\""),
-                );
-            }
-            return None;
-        }
-    };
+    let serve = serve(object, read.percentage.is_some(), problems)?;
     Some(RuleDocument {
         id,
         description: object.text("description", problems),
@@ -419,6 +392,38 @@ fn rule(object: &Object<'_>, problems: &mut Vec<Problem>) -> Option<RuleDocument
             .map(|text| Pick { by: PickBy::Text(text), at: object.pointer("control") }),
         at: object.at.clone(),
     })
+}
+
+/// What a rule leads to.
+fn serve(object: &Object<'_>, has_percentage: bool, problems: &mut Vec<Problem>) -> Option<ServeDocument> {
+    let one = pick(object, "value", "variant", problems);
+    let split = object.get("split").and_then(|value| split(value, &object.pointer("split"), problems));
+    match (one, split) {
+        (Some(one), None) => Some(ServeDocument::One(one)),
+        (None, Some(split)) => {
+            if has_percentage {
+                let sentence = "A rule has either a rollout_percentage or a split, not both.";
+                let problem = Problem::new("ambiguous", object.pointer("split"), sentence);
+                problems.push(problem.hint("a split divides everyone whom the rule matches"));
+            }
+            Some(ServeDocument::Split(split))
+        }
+        (Some(_), Some(_)) => {
+            let sentence = "A rule has either a value or a split, not both.";
+            problems.push(Problem::new("ambiguous", object.pointer("split"), sentence));
+            None
+        }
+        (None, None) => {
+            if object.get("split").is_none() {
+                let sentence = "The rule does not say what it serves.";
+                problems.push(
+                    Problem::new("missing_member", &object.at, sentence)
+                        .hint("add \"value\", \"variant\" or \"split\""),
+                );
+            }
+            None
+        }
+    }
 }
 
 /// `{"a": 90, "b": 10}` or `[{"variant": "a", "percentage": 90}, …]`.
