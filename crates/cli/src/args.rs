@@ -59,6 +59,9 @@ pub(crate) enum Command {
     Plan(Files),
     /// Write everything back out as files that `apply` accepts
     Export(Export),
+    /// Take over flags and segments of another system
+    #[command(subcommand)]
+    Import(Import),
     /// Check files without a server
     Lint(Lint),
     /// Evaluate a flag for a context
@@ -192,9 +195,38 @@ pub(crate) struct Export {
     /// The format
     #[arg(long, value_enum, default_value_t = Format::Yaml)]
     pub(crate) format: Format,
+    /// As the payload of another system's SDKs, for this environment
+    #[arg(long = "as", value_enum, value_name = "SYSTEM", conflicts_with_all = ["flag", "format"])]
+    pub(crate) shape: Option<System>,
     /// Write one file per item into this folder instead of standard output
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum System {
+    Launchdarkly,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Import {
+    /// The SDK payload of a LaunchDarkly environment: `{"flags": …, "segments": …}`
+    Launchdarkly(ImportFile),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportFile {
+    /// The payload, as `GET /sdk/latest-all` answers it; `-` reads standard input
+    pub(crate) file: PathBuf,
+    /// Write documents into this folder, and change nothing
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Say what would come along, and change nothing
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) dry_run: bool,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]

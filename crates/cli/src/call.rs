@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::args::{
-    Audit, Backup, Command, Eval, Flag, Format, Keys, Metric, Pin, Receipts, Rollout, RolloutSpec, Segment,
-    Target, UseCase, Webhook, Window,
+    Audit, Backup, Command, Eval, Export, Flag, Format, Keys, Metric, Pin, Receipts, Rollout, RolloutSpec,
+    Segment, System, Target, UseCase, Webhook, Window,
 };
 use crate::client::Method;
 use crate::files;
@@ -50,14 +50,7 @@ pub(crate) fn of(command: &Command, target: &Target) -> Result<Option<Call>, Str
             let what = body([("files", json!(files)), ("reason", json!(these.reason))]);
             if applies { post(at("/apply"), what, Show::Plan) } else { post(at("/plan"), what, Show::Plan) }
         }
-        Command::Export(what) => {
-            let format = match what.format {
-                Format::Yaml => "yaml",
-                Format::Json => "json",
-            };
-            let only = what.flag.as_ref().map(|flag| format!("&flag={}", segment(flag))).unwrap_or_default();
-            get(at(&format!("/export?format={format}{only}")), Show::Files(what.output.clone()))
-        }
+        Command::Export(what) => export(what, &at),
         Command::Eval(eval) => evaluate(eval, &at)?,
         Command::Flag(flag) => of_flag(flag, &at),
         Command::Rollout(rollout) => of_rollout(rollout, &at)?,
@@ -100,6 +93,7 @@ pub(crate) fn of(command: &Command, target: &Target) -> Result<Option<Call>, Str
         }
         Command::Demo(_)
         | Command::Serve(_)
+        | Command::Import(_)
         | Command::Lint(_)
         | Command::Receipts(Receipts::Verify { .. })
         | Command::Backup(Backup::Restore { .. })
@@ -107,6 +101,19 @@ pub(crate) fn of(command: &Command, target: &Target) -> Result<Option<Call>, Str
         | Command::Completions { .. }
         | Command::Reference => return Ok(None),
     }))
+}
+
+fn export(what: &Export, at: &impl Fn(&str) -> String) -> Call {
+    let format = match what.format {
+        Format::Yaml => "yaml",
+        Format::Json => "json",
+    };
+    let only = what.flag.as_ref().map(|flag| format!("&flag={}", segment(flag))).unwrap_or_default();
+    let query = match what.shape {
+        Some(System::Launchdarkly) => "as=launchdarkly".to_owned(),
+        None => format!("format={format}{only}"),
+    };
+    get(at(&format!("/export?{query}")), Show::Files(what.output.clone()))
 }
 
 /// One path segment, percent-encoded.

@@ -35,6 +35,16 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<File>, String> {
     Ok(files)
 }
 
+/// The bytes of one file, however large; `-` is standard input.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+    if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map_err(|why| format!("standard input: {why}"))?;
+        return Ok(bytes);
+    }
+    std::fs::read(path).map_err(|why| format!("{}: {why}", path.display()))
+}
+
 fn folder(path: &Path, files: &mut Vec<File>) -> Result<(), String> {
     let entries = std::fs::read_dir(path).map_err(|why| format!("{}: {why}", path.display()))?;
     let mut below: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();

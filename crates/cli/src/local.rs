@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::CommandFactory as _;
 use ensign_control::catalogue::Source;
 use ensign_control::lint::{self, Finding, Severity};
+use ensign_protocol::launchdarkly::{Availability, Payload, Sources};
 use ensign_store::{Micros, backup};
 use serde_json::json;
 
@@ -22,7 +23,9 @@ pub(crate) fn lint(lint: &Lint, json: bool) -> End {
     let count = files.len();
     let sources: Vec<Source> =
         files.into_iter().map(|file| Source { name: file.name, text: file.text.into_bytes() }).collect();
-    let findings = lint::lint(&sources, ensign_server::Clock::system().now());
+    let now = ensign_server::Clock::system().now();
+    let mut findings = lint::lint(&sources, now);
+    findings.extend(launchdarkly(&lint::compiled(&sources, now)));
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let warnings = findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
     if json {
@@ -39,6 +42,34 @@ pub(crate) fn lint(lint: &Lint, json: bool) -> End {
         }
     }
     if errors > 0 || (lint.strict && warnings > 0) { End::Refused } else { End::Done }
+}
+
+/// What LaunchDarkly's SDKs would not get, or not as it is.
+fn launchdarkly(compiled: &lint::Compiled) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for definitions in &compiled.definitions {
+        let payload = Payload::default().next(&Sources {
+            flags: definitions.flags.iter().map(|flag| (flag, Availability::default())).collect(),
+            segments: definitions.segments.iter().map(|segment| (segment, [].as_slice())).collect(),
+            revision: 0,
+            opt_ins: 0,
+        });
+        for note in payload.notes {
+            let finding = Finding {
+                code: note.code.to_owned(),
+                severity: if note.is_loss() { Severity::Warning } else { Severity::Note },
+                source: compiled.sources.get(&format!("{}/{}", note.kind, note.key)).cloned(),
+                pointer: String::new(),
+                mark: None,
+                sentence: note.sentence,
+                hint: None,
+            };
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+    }
+    findings
 }
 
 /// `1 file`, `2 files`.

@@ -6,6 +6,7 @@ mod call;
 mod client;
 mod demo;
 mod files;
+mod import;
 mod local;
 mod receipts;
 mod serve;
@@ -62,6 +63,7 @@ async fn run(cli: &Cli, env: &Env) -> End {
             End::Done
         }
         Command::Lint(lint) => local::lint(lint, cli.target.json),
+        Command::Import(args::Import::Launchdarkly(file)) => import::launchdarkly(cli, env, file).await,
         Command::Serve(serve) => serve::run(serve, env, cli.target.json).await,
         Command::Agent(agent) => agent::run(agent, &cli.target, env).await,
         Command::Demo(demo) => demo::run(demo, cli.target.json).await,
@@ -96,7 +98,7 @@ async fn watched(cli: &Cli, env: &Env, flag: &str) -> End {
 }
 
 /// Says why there is no answer.
-fn failure(json: bool, failed: Failed) -> End {
+pub(crate) fn failure(json: bool, failed: Failed) -> End {
     match failed {
         Failed::Broken(why) => fail(json, &why, End::Refused),
         Failed::Refused(problem) if json => {

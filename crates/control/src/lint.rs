@@ -1,9 +1,11 @@
 //! What is wrong, doubtful or forgotten in documents, found without a server.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::catalogue::{Actor, Catalogue, Command, Mode, Rejected, Source};
+use crate::catalogue::{Actor, Catalogue, Command, Definitions, Mode, Rejected, Source};
 use crate::document::{self, Document, Mark, Parsed, Problem, RuleDocument, SectionDocument, condition};
 use crate::ids::{Place, Timestamp};
 
@@ -79,10 +81,48 @@ pub fn lint(sources: &[Source], now: Timestamp) -> Vec<Finding> {
     findings
 }
 
+/// What documents become on an empty server.
+#[derive(Debug, Default)]
+pub struct Compiled {
+    /// By environment; environments without a section of their own are alike.
+    pub definitions: Vec<Definitions>,
+    /// The source of each document, by its subject: `flag/inference_model`.
+    pub sources: BTreeMap<String, String>,
+}
+
+/// What texts that belong together become; nothing, if an empty server would refuse them.
+pub fn compiled(sources: &[Source], now: Timestamp) -> Compiled {
+    let parsed: Vec<Parsed> =
+        sources.iter().flat_map(|source| document::parse(&source.name, &source.text).0).collect();
+    let Ok(catalogue) = on_an_empty_server(sources, &parsed, now) else { return Compiled::default() };
+    let places =
+        catalogue.projects().iter().flat_map(|project| catalogue.places(project)).collect::<Vec<_>>();
+    Compiled {
+        definitions: places.iter().map(|place| catalogue.compile(place)).collect(),
+        sources: parsed.iter().map(|parsed| (parsed.subject(), parsed.source.clone())).collect(),
+    }
+}
+
 /// What an empty server would refuse: names that are not there, values that do not fit.
 fn applied(sources: &[Source], documents: &[Parsed], now: Timestamp) -> Vec<Finding> {
+    match on_an_empty_server(sources, documents, now) {
+        Ok(_) => Vec::new(),
+        Err(Rejected::Invalid(problems)) => {
+            problems.into_iter().map(|problem| finding(problem, Severity::Error)).collect()
+        }
+        Err(Rejected::Refused(refusal)) => {
+            vec![finding(Problem::new(&refusal.code, "", refusal.sentence), Severity::Error)]
+        }
+    }
+}
+
+fn on_an_empty_server(
+    sources: &[Source],
+    documents: &[Parsed],
+    now: Timestamp,
+) -> Result<Catalogue, Rejected> {
     let mut catalogue = Catalogue::default();
-    let revisions = std::collections::BTreeMap::new();
+    let revisions = BTreeMap::new();
     catalogue.apply(&Catalogue::initial(now), &revisions);
     let project: crate::ids::Key = crate::catalogue::DEFAULT_PROJECT.parse().expect("the word is a key");
     let actor = Actor::new("lint");
@@ -106,15 +146,9 @@ fn applied(sources: &[Source], documents: &[Parsed], now: Timestamp) -> Vec<Find
     };
     let sources: Vec<Source> = sources.iter().filter(|source| !has_rollout(source)).cloned().collect();
     let command = Command::Apply { project, environment: None, sources, mode: Mode::Merge, reason: None };
-    match catalogue.decide(&command, &actor, now) {
-        Ok(_) => Vec::new(),
-        Err(Rejected::Invalid(problems)) => {
-            problems.into_iter().map(|problem| finding(problem, Severity::Error)).collect()
-        }
-        Err(Rejected::Refused(refusal)) => {
-            vec![finding(Problem::new(&refusal.code, "", refusal.sentence), Severity::Error)]
-        }
-    }
+    let change = catalogue.decide(&command, &actor, now)?;
+    catalogue.apply(&change, &revisions);
+    Ok(catalogue)
 }
 
 type Found = Vec<(Severity, Problem)>;

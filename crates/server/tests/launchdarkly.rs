@@ -1,5 +1,5 @@
 //! LaunchDarkly's server-side paths as bytes: what an SDK reads, in which order, and with which status.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it is")]
+#![expect(clippy::unwrap_used, reason = "a test may fail where it is")]
 
 mod common;
 

@@ -25,6 +25,7 @@ pub(crate) fn run_all(root: &Path) -> Done {
             .arg(root.join("tests/clients"))
             .env("ENSIGN_BINARY", target.join("debug/ensign"))
             .env("ENSIGN_NODE_CLIENTS", node_clients(root, &target)?)
+            .env("ENSIGN_RUST_CLIENT", rust_client(root, &target)?)
             .env("PYTHONDONTWRITEBYTECODE", "1"),
     )
 }
@@ -36,7 +37,7 @@ fn node_clients(root: &Path, target: &Path) -> Result<std::path::PathBuf, String
         if strict() {
             return Err("npm is not installed".into());
         }
-        eprintln!("clients: not run: npm is not installed (tests/clients: the AWS SDK for JavaScript)");
+        eprintln!("clients: not run: npm is not installed (tests/clients: the AWS SDK for JavaScript, LaunchDarkly's for Node)");
         return Ok(std::path::PathBuf::new());
     }
     let folder = target.join("clients-node");
@@ -49,6 +50,19 @@ fn node_clients(root: &Path, target: &Path) -> Result<std::path::PathBuf, String
     Ok(folder)
 }
 
+/// The client for Rust, which is a workspace of its own: its program.
+fn rust_client(root: &Path, target: &Path) -> Result<std::path::PathBuf, String> {
+    let folder = target.join("clients-rust");
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
+        .arg(root.join("tests/clients/rust/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&folder);
+    execute(&mut build)?;
+    Ok(folder.join("debug/ensign-client-tests"))
+}
+
 /// As [`run_all`], but a machine without Python only lists what was not run, unless this is CI.
 pub(crate) fn run(root: &Path) -> Done {
     if Command::new("python3").arg("--version").output().is_ok_and(|out| out.status.success()) {
@@ -57,6 +71,6 @@ pub(crate) fn run(root: &Path) -> Done {
     if strict() {
         return Err("python3 is not installed".into());
     }
-    eprintln!("clients: not run: python3 is not installed (tests/clients: the OFREP provider for Python)");
+    eprintln!("clients: not run: python3 is not installed (tests/clients: OFREP, AWS and LaunchDarkly clients)");
     Ok(())
 }

@@ -7,10 +7,11 @@ use ensign_eval::split::{lay_out, reweigh};
 use serde_json::{Map, Value as Json};
 
 use super::state::{
-    FALLTHROUGH, Part, Pin, Prerequisite, Rule, Section, SegmentRule, SegmentState, Serve, Target,
+    FALLTHROUGH, Nothing, Off, Part, Pin, Prerequisite, Rule, Section, SegmentRule, SegmentState, Serve,
+    Target,
 };
 use super::variants::Variants;
-use crate::document::flag::SplitDocument;
+use crate::document::flag::{OffDocument, SplitDocument};
 use crate::document::{
     PinDocument, Problem, RuleDocument, SectionDocument, SegmentSection, ServeDocument, condition,
 };
@@ -32,8 +33,13 @@ pub(super) fn section(
     if let Some(default) = default {
         set("default", default.into());
     }
-    if let Some(off) = document.off.as_ref().and_then(|pick| variants.name(pick, problems)) {
-        set("off", off.into());
+    let off = match &document.off {
+        Some(OffDocument::Variant(pick)) => variants.name(pick, problems).map(Off::Variant),
+        Some(OffDocument::Caller) => Some(Off::Caller(Nothing { caller: true })),
+        None => None,
+    };
+    if let Some(off) = off {
+        set("off", plain(&off));
     }
     if let Some(document) = &document.split {
         let live = live.and_then(|live| live.split_at(FALLTHROUGH));
@@ -68,6 +74,9 @@ pub(super) fn section(
     }
     if let Some(salt) = &document.salt {
         set("salt", salt.as_str().into());
+    }
+    if let Some(seed) = &document.seed {
+        set("seed", plain(seed));
     }
     members
 }
@@ -122,11 +131,12 @@ fn rules(
     for document in documents {
         let id =
             ids.next(document.id.as_deref(), condition::slug(&document.condition), &document.at, problems);
+        let own = document.control.as_ref().and_then(|pick| variants.name(pick, problems));
         let serve = match &document.serve {
             ServeDocument::One(pick) => variants.name(pick, problems).map(Serve::Variant),
             ServeDocument::Split(document) => {
                 let live = live.and_then(|live| live.split_at(&id));
-                split(document, control, live, variants, problems).map(Serve::Split)
+                split(document, own.as_deref().or(control), live, variants, problems).map(Serve::Split)
             }
         };
         all.extend(serve.map(|serve| Rule {
@@ -137,6 +147,8 @@ fn rules(
             unit: document.unit.clone(),
             by: document.by.clone(),
             salt: document.salt.clone(),
+            seed: document.seed,
+            control: own,
         }));
     }
     all

@@ -6,10 +6,10 @@
 use ensign_eval::model as eval;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::state::{FALLTHROUGH, FlagRecord, FlagState, Part, Rule, SegmentState, Serve};
+use super::state::{FALLTHROUGH, FlagRecord, FlagState, Off, Part, Rule, SegmentState, Serve};
 use super::strata::epoch_of;
 use super::variants::kind_of;
-use crate::document::condition;
+use crate::document::{Seed, condition};
 use crate::ids::{AllocationId, Key, Place};
 
 /// A salt that only project, flag and rule decide.
@@ -54,7 +54,14 @@ impl Compiler<'_> {
             },
         });
         let fallthrough = match &section.split {
-            Some(parts) => eval::Outcome::Split(self.allocation(FALLTHROUGH, parts, None, None, None)),
+            Some(parts) => {
+                let hash = match section.seed {
+                    Some(Seed::Number(seed)) => eval::HashKey::Seed(seed),
+                    Some(Seed::Flag) | None => eval::HashKey::Flag,
+                };
+                let unit = self.unit(None, None);
+                eval::Outcome::Split(self.allocation(FALLTHROUGH, parts, unit, hash, &section.default))
+            }
             None => eval::Outcome::Fixed(default),
         };
         eval::Flag {
@@ -63,7 +70,11 @@ impl Compiler<'_> {
             kind,
             on: section.on,
             variants: variants.collect(),
-            off_variant: Some(section.off.as_deref().map_or(default, |name| self.index(name))),
+            off_variant: match &section.off {
+                Some(Off::Caller(_)) => None,
+                Some(Off::Variant(name)) => Some(self.index(name)),
+                None => Some(default),
+            },
             prerequisites: Vec::new(),
             pins: section.pins.iter().map(|pin| self.pin(pin)).collect(),
             targets: section
@@ -128,8 +139,15 @@ impl Compiler<'_> {
             }
             (Serve::Variant(name), None) => eval::Outcome::Fixed(self.index(name)),
             (Serve::Split(parts), _) => {
-                let (unit, by) = (rule.unit.as_deref(), rule.by.as_deref());
-                eval::Outcome::Split(self.allocation(&rule.id, parts, unit, by, rule.salt.as_deref()))
+                let unit = self.unit(rule.unit.as_deref(), rule.by.as_deref());
+                let control = rule.control.as_deref().unwrap_or(&self.state.section.default);
+                let hash = match (rule.seed, &rule.salt) {
+                    (Some(Seed::Flag), _) => eval::HashKey::Flag,
+                    (Some(Seed::Number(seed)), _) => eval::HashKey::Seed(seed),
+                    (None, Some(own)) => eval::HashKey::Seed(seed(own)),
+                    (None, None) => eval::HashKey::Seed(seed(&self.rule_salt(&rule.id))),
+                };
+                eval::Outcome::Split(self.allocation(&rule.id, parts, unit, hash, control))
             }
         };
         eval::Rule { id: rule.id.clone(), conditions: read.conditions, outcome }
@@ -148,17 +166,12 @@ impl Compiler<'_> {
         &self,
         rule: &str,
         parts: &[Part],
-        unit: Option<&str>,
-        by: Option<&str>,
-        own_salt: Option<&str>,
+        unit: eval::Unit,
+        hash: eval::HashKey,
+        control: &str,
     ) -> eval::Allocation {
-        let hash = match (rule, own_salt) {
-            (FALLTHROUGH, _) => eval::HashKey::Flag,
-            (_, Some(own)) => eval::HashKey::Seed(seed(own)),
-            (_, None) => eval::HashKey::Seed(seed(&self.rule_salt(rule))),
-        };
         let owned = self.state.owned.as_ref().filter(|owned| owned.rule == rule);
-        let control = owned.map_or(self.state.section.default.as_str(), |owned| owned.control.as_str());
+        let control = owned.map_or(control, |owned| owned.control.as_str());
         let interval = |part: &Part| eval::Interval {
             variant: self.index(&part.variant),
             weight: part.weight,
@@ -167,7 +180,7 @@ impl Compiler<'_> {
         eval::Allocation {
             id: eval::AllocationId(AllocationId::of(self.place, &self.record.key, rule).0),
             epoch: epoch_of(self.state, rule),
-            unit: self.unit(unit, by),
+            unit,
             hash,
             experiment: owned.is_some(),
             intervals: parts.iter().map(interval).collect(),

@@ -83,7 +83,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn put_state(&mut self, place: &Place, flag: &Key, state: FlagState) {
-        self.put(ItemKey::state(place, flag), Body::State(state));
+        self.put(ItemKey::state(place, flag), Body::State(Box::new(state)));
     }
 
     pub(super) fn say(&mut self, sentence: impl Into<String>) {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Catalogue;
 use super::change::ItemKey;
-use super::state::{FlagRecord, Part, Rule, Section, SegmentState, Serve, VariantRecord};
+use super::state::{FlagRecord, Off, Part, Rule, Section, SegmentState, Serve, VariantRecord};
 use super::variants::{Variants, own_name};
 use super::view::View;
 use crate::document::condition::{percent, slug};
@@ -183,10 +183,15 @@ fn section(record: &FlagRecord, section: &Section) -> Map<String, Json> {
         members.insert("on".to_owned(), false.into());
     }
     members.extend([pick(record, &section.default, "default", "default_variant")]);
-    members.extend(section.off.as_deref().map(|off| pick(record, off, "off_value", "off_variant")));
+    match &section.off {
+        Some(Off::Variant(off)) => members.extend([pick(record, off, "off_value", "off_variant")]),
+        Some(Off::Caller(_)) => drop(members.insert("off_variant".to_owned(), Json::Null)),
+        None => {}
+    }
     members.extend(section.split.as_deref().map(|split| ("split".to_owned(), parts(record, split))));
     members.extend(section.unit.as_deref().map(|unit| ("unit".to_owned(), unit.into())));
     members.extend(section.salt.as_deref().map(|salt| ("salt".to_owned(), salt.into())));
+    members.extend(section.seed.map(|seed| ("seed".to_owned(), json!(seed))));
     if !section.rules.is_empty() {
         let mut seen = std::collections::BTreeMap::new();
         let rules: Json = section.rules.iter().map(|rule| self::rule(record, rule, &mut seen)).collect();
@@ -240,7 +245,10 @@ fn rule(record: &FlagRecord, rule: &Rule, seen: &mut std::collections::BTreeMap<
         Serve::Variant(name) => members.extend([pick(record, name, "value", "variant")]),
         Serve::Split(split) => members.extend([("split".to_owned(), parts(record, split))]),
     }
-    for (name, value) in [("unit", &rule.unit), ("by", &rule.by), ("salt", &rule.salt)] {
+    members.extend(rule.seed.map(|seed| ("seed".to_owned(), json!(seed))));
+    for (name, value) in
+        [("unit", &rule.unit), ("by", &rule.by), ("salt", &rule.salt), ("control", &rule.control)]
+    {
         members.extend(value.as_deref().map(|value| (name.to_owned(), value.into())));
     }
     Json::Object(members)

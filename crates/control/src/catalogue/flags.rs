@@ -74,7 +74,7 @@ pub(super) fn switch(draft: &mut Draft<'_>, place: &Place, flag: &Key, on: bool)
         return Ok(());
     }
     state.section.on = on;
-    let served = state.section.off.clone().unwrap_or_else(|| state.section.default.clone());
+    let served = state.section.off_words();
     let effect = if on { "its rules decide again".to_owned() } else { format!("everyone gets {served}") };
     let sentence = format!("Flag {flag} is {} in {}: {effect}.", word(on), place.environment);
     let lines = vec![line("on", Some((!on).to_string()), Some(on.to_string()))];

@@ -216,7 +216,7 @@ fn sentence(place: &Place, record: &FlagRecord, state: Option<&FlagState>) -> St
         return format!("Killed in {environment} by {}{why}: everyone is on {}.", kill.by, kill.to);
     }
     if !state.section.on {
-        let served = state.section.off.as_deref().unwrap_or(&state.section.default);
+        let served = state.section.off_words();
         return format!("Off in {environment}: everyone gets {served}.");
     }
     let mut text = match state.section.rules.len() {

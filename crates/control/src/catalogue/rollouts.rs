@@ -403,11 +403,13 @@ fn take_over(state: &mut FlagState, rollout: &Rollout) -> Vec<String> {
         }
         if plan.new_salt {
             state.section.salt = Some(rollout.id.to_string());
+            state.section.seed = None;
         }
     } else if let Some(rule) = state.section.rules.iter_mut().find(|rule| rule.id == plan.rule) {
         rule.unit = Some(unit.to_owned());
         if plan.new_salt {
             rule.salt = Some(rollout.id.to_string());
+            rule.seed = None;
         }
     }
     state.owned = Some(Owned {

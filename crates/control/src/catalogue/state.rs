@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::change::{ItemKey, Scope};
 use super::record::RecordKind;
 use crate::deployment;
+use crate::document::Seed;
 use crate::ids::{Key, Place, RolloutId, Timestamp};
 use crate::rollout::Rollout;
 
@@ -127,7 +128,7 @@ pub struct Section {
     pub split: Option<Vec<Part>>,
     /// Served while it is off; else the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub off: Option<String>,
+    pub off: Option<Off>,
     /// In order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
@@ -146,6 +147,26 @@ pub struct Section {
     /// Deals units anew when it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salt: Option<String>,
+    /// What the split at the end is hashed with instead of the flag's key and salt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<Seed>,
+}
+
+/// What is served while a flag is off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Off {
+    /// A variant.
+    Variant(String),
+    /// The caller's own default.
+    Caller(Nothing),
+}
+
+/// Says that the environment serves nothing of its own: `{"caller": true}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nothing {
+    /// Always true.
+    pub caller: bool,
 }
 
 /// A piece of a split.
@@ -188,6 +209,12 @@ pub struct Rule {
     /// A salt of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salt: Option<String>,
+    /// What its split is hashed with instead of a salt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<Seed>,
+    /// What units get that its split cannot hash, if not the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
 }
 
 /// A flag that must serve a variant.
@@ -296,7 +323,7 @@ pub enum Body {
     /// A flag of a project.
     Flag(FlagRecord),
     /// A flag in an environment.
-    State(FlagState),
+    State(Box<FlagState>),
     /// A segment in an environment.
     Segment(SegmentState),
     /// A metric document.
@@ -330,7 +357,7 @@ impl Body {
             "project" => Ok(Self::Project),
             "environment" => Ok(Self::Environment),
             "flag" => typed(body).map(Self::Flag),
-            "flag_state" => typed(body).map(Self::State),
+            "flag_state" => typed(body).map(|state| Self::State(Box::new(state))),
             "segment" => typed(body).map(Self::Segment),
             "metric" => Ok(Self::Metric(body.clone())),
             "use_case" => Ok(Self::UseCase(body.clone())),
@@ -478,13 +505,25 @@ impl Section {
             pins: Vec::new(),
             unit: None,
             salt: None,
+            seed: None,
+        }
+    }
+
+    /// What everyone gets while it is off, in words.
+    pub fn off_words(&self) -> &str {
+        match &self.off {
+            Some(Off::Variant(name)) => name,
+            Some(Off::Caller(_)) => "the default in the code",
+            None => &self.default,
         }
     }
 
     /// Every variant that somebody can get by it.
     pub fn servable(&self) -> BTreeSet<&str> {
         let mut all = BTreeSet::from([self.default.as_str()]);
-        all.extend(self.off.as_deref());
+        if let Some(Off::Variant(name)) = &self.off {
+            all.insert(name);
+        }
         let split = self.split.iter().flatten();
         all.extend(split.filter(|part| part.weight > 0).map(|part| part.variant.as_str()));
         all.extend(self.rules.iter().flat_map(|rule| rule.serve.variants()));

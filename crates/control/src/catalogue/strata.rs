@@ -49,8 +49,8 @@ fn raise_flag(draft: &mut Draft<'_>, place: &Place, flag: &Key, mut state: FlagS
     }
     let salted = |state: &FlagState, rule: &str| {
         let own = state.section.rules.iter().find(|candidate| candidate.id == rule);
-        let own = own.map(|rule| (rule.salt.clone(), rule.unit.clone(), rule.by.clone()));
-        (own, state.section.salt.clone(), state.section.unit.clone())
+        let own = own.map(|rule| (rule.salt.clone(), rule.seed, rule.unit.clone(), rule.by.clone()));
+        (own, state.section.salt.clone(), state.section.seed, state.section.unit.clone())
     };
     if let Some(before) = &before {
         let splits = state.section.splits().map(|(rule, _)| rule.to_owned());
@@ -147,6 +147,7 @@ fn upstream(view: &dyn View, place: &Place, flag: &Key, rule: &str) -> Json {
         "rules": rules,
         "unit": state.section.unit,
         "salt": state.section.salt,
+        "seed": state.section.seed,
         "arms": arms,
         "segments": segments.iter().map(|key| segment(view, place, key, &mut seen)).collect::<Vec<_>>(),
         "prerequisites": state.section.prerequisites.iter().map(|prerequisite| {

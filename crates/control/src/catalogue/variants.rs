@@ -6,7 +6,7 @@ use ensign_eval::model::ValueKind;
 use serde_json::Value as Json;
 
 use super::state::{FlagRecord, VariantRecord};
-use crate::document::flag::VariantDocument;
+use crate::document::flag::{OffDocument, VariantDocument};
 use crate::document::reader::nearest;
 use crate::document::{FlagDocument, Pick, PickBy, Problem, SectionDocument, ServeDocument};
 
@@ -61,7 +61,11 @@ fn picks(section: &SectionDocument) -> impl Iterator<Item = &Pick> {
     });
     let targets = section.targets.iter().flatten().map(|(_, _, pick)| pick);
     let pins = section.pins.iter().flatten().map(|pin| &pin.variant);
-    section.default.iter().chain(&section.off).chain(split).chain(rules).chain(targets).chain(pins)
+    let off = section.off.iter().filter_map(|off| match off {
+        OffDocument::Variant(pick) => Some(pick),
+        OffDocument::Caller => None,
+    });
+    section.default.iter().chain(off).chain(split).chain(rules).chain(targets).chain(pins)
 }
 
 /// The type of a flag: what it says, what it was, or what its values are.

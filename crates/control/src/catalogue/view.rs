@@ -26,7 +26,7 @@ pub(super) trait View {
 
     fn state(&self, place: &Place, flag: &Key) -> Option<FlagState> {
         match self.body(&ItemKey::state(place, flag))?.as_ref() {
-            Body::State(state) => Some(state.clone()),
+            Body::State(state) => Some(state.as_ref().clone()),
             _ => None,
         }
     }

@@ -1,11 +1,14 @@
 //! Flag documents as they were written: what is left out is `None`, variants are named as the author named them.
 
 use ensign_eval::model::ValueKind;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::condition;
 use super::problem::Problem;
 use super::reader::{self, Object, texts, wrong_type};
+use super::shared::shared;
+pub use super::shared::{KINDS, SHARED};
 use super::text::join;
 use crate::ids::Key;
 
@@ -49,6 +52,27 @@ pub enum ServeDocument {
     Split(SplitDocument),
 }
 
+/// What stands before the unit in the hashed string, where that is not to be derived: for assignments that were made
+/// elsewhere and are to stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seed {
+    /// The flag's key and salt, as at the end of the rules.
+    Flag,
+    /// This number.
+    #[serde(untagged)]
+    Number(i64),
+}
+
+/// What is served while a flag is off.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OffDocument {
+    /// A variant.
+    Variant(Pick),
+    /// The caller's own default.
+    Caller,
+}
+
 /// A rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleDocument {
@@ -66,6 +90,10 @@ pub struct RuleDocument {
     pub by: Option<String>,
     /// A salt of its own.
     pub salt: Option<String>,
+    /// What its split is hashed with instead of a salt.
+    pub seed: Option<Seed>,
+    /// What units get that its split cannot hash, if not the default.
+    pub control: Option<Pick>,
     /// Where.
     pub at: String,
 }
@@ -103,7 +131,7 @@ pub struct SectionDocument {
     /// How those are divided instead.
     pub split: Option<SplitDocument>,
     /// What is served when it is off; else the default.
-    pub off: Option<Pick>,
+    pub off: Option<OffDocument>,
     /// In order.
     pub rules: Option<Vec<RuleDocument>>,
     /// Flags that must serve a variant.
@@ -116,6 +144,8 @@ pub struct SectionDocument {
     pub unit: Option<String>,
     /// Deals units anew when it changes.
     pub salt: Option<String>,
+    /// What the split at the end is hashed with instead of the flag's key and salt.
+    pub seed: Option<Seed>,
     /// Where.
     pub at: String,
 }
@@ -149,7 +179,7 @@ pub struct FlagDocument {
 }
 
 /// Members of one environment.
-pub const SECTION: [&str; 12] = [
+pub const SECTION: [&str; 13] = [
     "on",
     "default",
     "default_variant",
@@ -162,25 +192,8 @@ pub const SECTION: [&str; 12] = [
     "pins",
     "unit",
     "salt",
+    "seed",
 ];
-
-/// Members of the flag as a whole, besides its key, type and variants.
-pub const SHARED: [&str; 10] = [
-    "kind",
-    "permanent",
-    "reason",
-    "cleanup",
-    "owner",
-    "description",
-    "use_case",
-    "schema",
-    "tags",
-    "client_side",
-];
-
-/// What a flag is for; it decides the cleanup date that is set when none is given.
-pub const KINDS: [(&str, i64); 5] =
-    [("release", 90), ("experiment", 60), ("operational", 365), ("permission", 365), ("configuration", 180)];
 
 /// Reads a flag document.
 pub(super) fn read(object: &Object<'_>, problems: &mut Vec<Problem>) -> Option<FlagDocument> {
@@ -256,50 +269,29 @@ fn variants(object: &Object<'_>, problems: &mut Vec<Problem>) -> Vec<VariantDocu
     }
 }
 
-fn shared(object: &Object<'_>, problems: &mut Vec<Problem>) -> Map<String, Json> {
-    for name in ["owner", "description", "reason"] {
-        object.text(name, problems);
+/// `seed`: a whole number, or `"flag"`. Never 0, which some clients take for none.
+fn seed(object: &Object<'_>, problems: &mut Vec<Problem>) -> Option<Seed> {
+    let value = object.get("seed")?;
+    let found = match value {
+        Json::String(word) if word == "flag" => Some(Seed::Flag),
+        other => other.as_i64().filter(|seed| *seed != 0).map(Seed::Number),
+    };
+    if found.is_none() {
+        problems.push(wrong_type(&object.pointer("seed"), "a whole number other than 0, or \"flag\"", value));
     }
-    object.boolean("client_side", problems);
-    object.key("use_case", problems);
-    object.texts("tags", problems);
-    if let Some(kind) = object.text("kind", problems) {
-        let known: Vec<&str> = KINDS.iter().map(|(word, _)| *word).collect();
-        if !known.contains(&kind.as_str()) {
-            let sentence = format!("There is no kind \"{kind}\".");
-            problems.push(
-                Problem::new("unknown_kind", object.pointer("kind"), sentence)
-                    .hint(format!("known: {}", known.join(", "))),
-            );
-        }
+    if object.get("salt").is_some() && object.get("condition").is_some() && found.is_some() {
+        let sentence = "A seed stands for the salt; give one of them.";
+        problems.push(Problem::new("ambiguous", object.pointer("seed"), sentence));
     }
-    if let Some(day) = object.text("cleanup", problems)
-        && day.parse::<jiff::civil::Date>().is_err()
-    {
-        let sentence = format!("\"{day}\" is not a day.");
-        problems.push(
-            Problem::new("bad_date", object.pointer("cleanup"), sentence).hint("write it as 2026-12-31"),
-        );
+    found
+}
+
+/// What is served while the flag is off; null is the caller's own default.
+fn off(object: &Object<'_>, problems: &mut Vec<Problem>) -> Option<OffDocument> {
+    if object.get("off_variant") == Some(&Json::Null) {
+        return Some(OffDocument::Caller);
     }
-    let permanent = object.boolean("permanent", problems) == Some(true);
-    if permanent && object.get("reason").is_none() {
-        problems.push(Problem::new(
-            "missing_reason",
-            object.pointer("permanent"),
-            "A permanent flag needs a reason.",
-        ));
-    }
-    if permanent && object.get("cleanup").is_some() {
-        let sentence = "A permanent flag has no cleanup date.";
-        problems.push(Problem::new("permanent_with_cleanup", object.pointer("cleanup"), sentence));
-    }
-    if let Some(schema) = object.get("schema")
-        && let Err(sentence) = super::schema::check_schema(schema)
-    {
-        problems.push(Problem::new("bad_schema", object.pointer("schema"), sentence));
-    }
-    let member = |name: &&str| object.get(name).map(|value| ((*name).to_owned(), value.clone()));
-    SHARED.iter().filter_map(member).collect()
+    pick(object, "off_value", "off_variant", problems).map(OffDocument::Variant)
 }
 
 /// A value or a variant's name, under one of two members.
@@ -322,13 +314,14 @@ pub(super) fn section(object: &Object<'_>, problems: &mut Vec<Problem>) -> Secti
         on: object.boolean("on", problems),
         default: pick(object, "default", "default_variant", problems),
         split,
-        off: pick(object, "off_value", "off_variant", problems),
+        off: off(object, problems),
         rules: items(object, "rules", problems, rule),
         prerequisites: prerequisites(object, problems),
         targets: targets(object, problems),
         pins: items(object, "pins", problems, pin),
         unit: object.text("unit", problems),
         salt: object.text("salt", problems),
+        seed: object.get("seed").and_then(|_| seed(object, problems)),
         at: object.at.clone(),
     }
 }
@@ -352,7 +345,19 @@ fn items<T>(
 
 fn rule(object: &Object<'_>, problems: &mut Vec<Problem>) -> Option<RuleDocument> {
     object.only(
-        &["condition", "value", "variant", "split", "unit", "by", "salt", "id", "description"],
+        &[
+            "condition",
+            "value",
+            "variant",
+            "split",
+            "unit",
+            "by",
+            "salt",
+            "seed",
+            "control",
+            "id",
+            "description",
+        ],
         problems,
     );
     let condition = object.get("condition").cloned().unwrap_or_else(|| Json::Object(Map::new()));
@@ -372,22 +377,41 @@ fn rule(object: &Object<'_>, problems: &mut Vec<Problem>) -> Option<RuleDocument
     if let Some(by) = &by {
         condition::attribute(by, &object.pointer("by"), problems);
     }
+    let serve = serve(object, read.percentage.is_some(), problems)?;
+    Some(RuleDocument {
+        id,
+        description: object.text("description", problems),
+        condition,
+        serve,
+        unit: object.text("unit", problems),
+        by,
+        salt: object.text("salt", problems),
+        seed: seed(object, problems),
+        control: object
+            .text("control", problems)
+            .map(|text| Pick { by: PickBy::Text(text), at: object.pointer("control") }),
+        at: object.at.clone(),
+    })
+}
+
+/// What a rule leads to.
+fn serve(object: &Object<'_>, has_percentage: bool, problems: &mut Vec<Problem>) -> Option<ServeDocument> {
     let one = pick(object, "value", "variant", problems);
     let split = object.get("split").and_then(|value| split(value, &object.pointer("split"), problems));
-    let serve = match (one, split) {
-        (Some(one), None) => ServeDocument::One(one),
+    match (one, split) {
+        (Some(one), None) => Some(ServeDocument::One(one)),
         (None, Some(split)) => {
-            if read.percentage.is_some() {
+            if has_percentage {
                 let sentence = "A rule has either a rollout_percentage or a split, not both.";
                 let problem = Problem::new("ambiguous", object.pointer("split"), sentence);
                 problems.push(problem.hint("a split divides everyone whom the rule matches"));
             }
-            ServeDocument::Split(split)
+            Some(ServeDocument::Split(split))
         }
         (Some(_), Some(_)) => {
             let sentence = "A rule has either a value or a split, not both.";
             problems.push(Problem::new("ambiguous", object.pointer("split"), sentence));
-            return None;
+            None
         }
         (None, None) => {
             if object.get("split").is_none() {
@@ -397,19 +421,9 @@ fn rule(object: &Object<'_>, problems: &mut Vec<Problem>) -> Option<RuleDocument
                         .hint("add \"value\", \"variant\" or \"split\""),
                 );
             }
-            return None;
+            None
         }
-    };
-    Some(RuleDocument {
-        id,
-        description: object.text("description", problems),
-        condition,
-        serve,
-        unit: object.text("unit", problems),
-        by,
-        salt: object.text("salt", problems),
-        at: object.at.clone(),
-    })
+    }
 }
 
 /// `{"a": 90, "b": 10}` or `[{"variant": "a", "percentage": 90}, …]`.

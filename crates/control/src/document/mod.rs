@@ -11,6 +11,7 @@ pub mod problem;
 pub(crate) mod reader;
 pub mod schema;
 pub mod segment;
+mod shared;
 pub mod text;
 mod yaml;
 
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 pub use flag::{
-    FlagDocument, KINDS, Pick, PickBy, PinDocument, RuleDocument, SectionDocument, ServeDocument,
+    FlagDocument, KINDS, Pick, PickBy, PinDocument, RuleDocument, SectionDocument, Seed, ServeDocument,
 };
 pub use measure::{MetricDocument, Price, UseCaseDocument};
 pub use problem::{Mark, Problem};

@@ -19,6 +19,7 @@
 
 mod clause;
 mod flag;
+mod import;
 mod note;
 mod payload;
 mod reason;
@@ -27,6 +28,7 @@ mod split;
 mod wire;
 
 pub use flag::{Translated, flag};
+pub use import::{Imported, Remark, import};
 pub use note::Note;
 pub use payload::{Change, Item, Payload, Sources};
 pub use reason::reason;

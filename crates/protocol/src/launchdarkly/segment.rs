@@ -2,7 +2,8 @@
 
 use ensign_eval::model::{KeyList, Segment, SegmentRule, USER};
 
-use super::clause::{self, present, reference};
+use super::clause::{self, lacks_kind, present, reference};
+use super::import::ABSENT;
 use super::note::Note;
 use super::wire::{WireKeys, WireSegment, WireSegmentRule};
 
@@ -11,7 +12,12 @@ use super::wire::{WireKeys, WireSegment, WireSegmentRule};
 pub fn segment(segment: &Segment, version: u64) -> (Option<WireSegment>, Vec<Note>) {
     let mut notes = Vec::new();
     let mut rules = Vec::new();
-    for rule in &segment.rules {
+    let mut whole = false;
+    for (at, rule) in segment.rules.iter().enumerate() {
+        if std::mem::take(&mut whole) {
+            continue;
+        }
+        whole = segment.rules.get(at + 1).is_some_and(|next| takes_the_rest(rule, next));
         for (pattern, odd) in clause::odd_patterns(&rule.conditions) {
             notes.push(Note::differs("segment", &segment.key, &odd_words(&pattern, odd)));
         }
@@ -20,7 +26,7 @@ pub fn segment(segment: &Segment, version: u64) -> (Option<WireSegment>, Vec<Not
             notes.push(Note::left_out("segment", &segment.key, &why));
             return (None, notes);
         };
-        rules.extend(alternatives.into_iter().enumerate().map(|(at, all)| one(rule, at, all)));
+        rules.extend(alternatives.into_iter().enumerate().map(|(at, all)| one(rule, at, all, !whole)));
     }
     let users = |lists: &[KeyList]| -> Vec<String> {
         lists.iter().filter(|list| list.kind == USER).flat_map(|list| list.keys.iter().cloned()).collect()
@@ -44,13 +50,31 @@ pub fn segment(segment: &Segment, version: u64) -> (Option<WireSegment>, Vec<Not
     (Some(wire), notes)
 }
 
-fn one(rule: &SegmentRule, at: usize, mut clauses: clause::All) -> WireSegmentRule {
+/// Whether a weighted rule is followed by the one that an import puts there, which takes in everybody without the kind
+/// that is weighed: the two are what a weighted rule alone means to most SDKs.
+fn takes_the_rest(rule: &SegmentRule, next: &SegmentRule) -> bool {
+    let (Ok(own), Ok(rest)) =
+        (clause::alternatives(&rule.conditions), clause::alternatives(&next.conditions))
+    else {
+        return false;
+    };
+    let mut expected = own;
+    expected.iter_mut().for_each(|all| all.push(lacks_kind(&rule.kind)));
+    rule.weight.is_some()
+        && next.weight.is_none()
+        && next.id == format!("{}{ABSENT}", rule.id)
+        && expected == rest
+}
+
+fn one(rule: &SegmentRule, at: usize, mut clauses: clause::All, guarded: bool) -> WireSegmentRule {
     let id = numbered(&rule.id, at);
     if rule.weight.is_none() {
         return WireSegmentRule { id, clauses, weight: None, bucket_by: None, rollout_context_kind: None };
     }
     // SDKs disagree about a context that lacks the kind; asking for its key makes all of them say no.
-    clauses.push(present(&rule.kind, &ensign_eval::model::AttributeRef::key()));
+    if guarded {
+        clauses.push(present(&rule.kind, &ensign_eval::model::AttributeRef::key()));
+    }
     WireSegmentRule {
         id,
         clauses,

@@ -149,3 +149,81 @@ fn every_member_is_written() {
         })
     );
 }
+
+/// A flag of the other system with one of everything, and the document it becomes.
+#[test]
+fn an_import_keeps_every_part_of_the_hash() {
+    let payload = json!({
+        "flags": {"f": {
+            "key": "f", "version": 42, "on": true, "prerequisites": [], "salt": "a1b2",
+            "targets": [{"contextKind": "user", "variation": 2, "values": ["vip"]}],
+            "contextTargets": [{"contextKind": "user", "variation": 2, "values": []},
+                               {"contextKind": "org", "variation": 1, "values": ["acme"]}],
+            "rules": [
+                {"id": "r0", "clauses": [{"contextKind": "user", "attribute": "segment", "op": "in",
+                    "values": ["beta"], "negate": false}], "variation": 1, "trackEvents": false},
+                {"id": "r1", "clauses": [{"contextKind": "user", "attribute": "", "op": "segmentMatch",
+                    "values": ["s", "nobody"], "negate": false}],
+                 "rollout": {"kind": "experiment", "contextKind": "org", "seed": 61, "variations": [
+                    {"variation": 1, "weight": 25000}, {"variation": 0, "weight": 25000},
+                    {"variation": 1, "weight": 50000, "untracked": true}]}}],
+            "fallthrough": {"rollout": {"kind": "rollout", "contextKind": "user", "bucketBy": "key",
+                "variations": [{"variation": 0, "weight": 95000}, {"variation": 1, "weight": 4000}]}},
+            "offVariation": null, "variations": ["a", "b", "c"],
+            "clientSideAvailability": {"usingMobileKey": true, "usingEnvironmentId": false},
+        }},
+        "segments": {"s": {"key": "s", "version": 1, "salt": "t", "included": ["u"], "excluded": [],
+            "rules": [{"id": "w", "clauses": [], "weight": 25000, "rolloutContextKind": "org"}]}},
+    });
+    let imported = super::import(&payload).unwrap();
+    assert_eq!(
+        imported.documents,
+        [
+            json!({"segment": "s", "includes": {"user": ["u"]}, "salt": "t", "rules": [
+                {"id": "w", "condition": {"rollout_percentage": {"value": 25, "by": "org:key"}}},
+                {"id": "w.absent", "condition": {"kind": {"not_in": ["org"]}}}]}),
+            json!({"flag": "f", "type": "string", "variants": ["a", "b", "c"], "client_side": "mobile",
+                "off_variant": null,
+                "targets": [{"unit": "user", "keys": ["vip"], "variant": "c"},
+                            {"unit": "org", "keys": ["acme"], "variant": "b"}],
+                "default_variant": "a",
+                "split": [{"variant": "a", "percentage": 95}, {"variant": "b", "percentage": 5}],
+                "rules": [
+                    {"id": "r0", "condition": {"user:/segment": {"in": ["beta"]}}, "variant": "b"},
+                    {"id": "r1", "condition": {"segment": "s"},
+                     "split": [{"variant": "b", "percentage": 25}, {"variant": "a", "percentage": 25},
+                               {"variant": "b", "percentage": 50}],
+                     "by": "org:key", "seed": 61, "control": "b"}],
+                "salt": "a1b2"}),
+        ]
+    );
+    let said: Vec<&str> = imported.remarks.iter().map(|remark| remark.what.as_str()).collect();
+    assert!(
+        matches!(said.as_slice(), [one, two] if one.contains("experiment") && two.contains("nobody")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn an_import_leaves_out_what_would_decide_otherwise_and_what_needs_it() {
+    let flag = |more: serde_json::Value| {
+        let mut flag = json!({"on": true, "variations": [true, false], "fallthrough": {"variation": 0}});
+        flag.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        flag
+    };
+    let needs = |key: &str| json!({"prerequisites": [{"key": key, "variation": 0}]});
+    let payload = json!({"flags": {
+        "good": flag(json!({})),
+        "lost": flag(json!({"fallthrough": {"variation": 7}})),
+        "needs-lost": flag(needs("lost")),
+        "round": flag(needs("trip")),
+        "trip": flag(needs("round")),
+        "gone": {"deleted": true, "version": 4},
+        "needs-gone": flag(needs("gone")),
+    }});
+    let imported = super::import(&payload).unwrap();
+    let keys: Vec<&str> = imported.documents.iter().filter_map(|d| d["flag"].as_str()).collect();
+    assert_eq!(keys, ["good", "needs-gone"]);
+    assert_eq!(imported.documents[1]["on"], false);
+    assert_eq!(imported.remarks.iter().filter(|remark| remark.left_out).count(), 4);
+}

@@ -112,6 +112,9 @@ pub(super) struct ExportQuery {
     /// Only this flag.
     #[param(value_type = Option<String>)]
     flag: Option<Key>,
+    /// `launchdarkly`: the payload that LaunchDarkly's SDKs get in this environment, instead of documents.
+    #[serde(rename = "as")]
+    shape: Option<String>,
 }
 
 /// Documents that `apply` takes back as they are.
@@ -134,6 +137,13 @@ pub(super) async fn export(
             return Err(ApiError::new("bad_query", format!("format is yaml or json, not \"{other}\".")));
         }
     };
+    match query.shape.as_deref() {
+        None => {}
+        Some("launchdarkly") => return Ok(Json(Exported { files: vec![launchdarkly_file(&to)] })),
+        Some(other) => {
+            return Err(ApiError::new("bad_query", format!("as is launchdarkly, not \"{other}\".")));
+        }
+    }
     let image = to.app.image();
     let mut export = image.catalogue.export(&to.place.project);
     let mut name = to.place.project.to_string();
@@ -144,6 +154,14 @@ pub(super) async fn export(
     }
     let text = export.text(format);
     Ok(Json(Exported { files: vec![File { name: format!("{name}.{ending}"), text }] }))
+}
+
+fn launchdarkly_file(to: &To<Read>) -> File {
+    let text = to.app.launchdarkly.of(&to.app, &to.state).data(&to.state.serving()).text();
+    let payload: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let Place { project, environment } = &to.place;
+    let name = format!("{project}.{environment}.launchdarkly.json");
+    File { name, text: format!("{payload:#}\n") }
 }
 
 pub(super) fn unknown_flag(place: &Place, flag: &Key) -> ApiError {
