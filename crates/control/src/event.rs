@@ -68,6 +68,54 @@ pub enum What {
         /// What the outcome is attributed by.
         to: Subject,
     },
+    /// Part of a model call that came without a decision record.
+    Call(Call),
+    /// A fact about units that came without a decision record.
+    Score {
+        /// Whom it is about.
+        about: Vec<About>,
+        /// Which metric.
+        metric: MetricRef,
+        /// The value, or the numerator of a ratio.
+        value: f64,
+        /// The denominator of a ratio, else 1.
+        weight: f64,
+    },
+}
+
+/// A flag and the unit that used it. No decision record came with it, so what it received is what it is recorded to
+/// have been exposed to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct About {
+    /// The flag.
+    pub flag: FlagId,
+    /// The index of the variant, if the sender says it: for baselines only.
+    pub variant: Option<u16>,
+    /// The unit that the flag goes by.
+    pub unit: Unit,
+}
+
+/// Part of what is known of a model call whose sender reports each number on its own. Parts of one call share its id.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// What the parts have in common.
+    pub id: Fingerprint,
+    /// The flags that it used.
+    pub about: Vec<About>,
+    /// When it started, as well as this part tells.
+    pub start: Timestamp,
+    /// How long it took.
+    pub duration: Option<Span>,
+    /// Time to the first token.
+    pub first_token: Option<Span>,
+    /// How it ended.
+    pub status: Option<Status>,
+    /// Tokens sent.
+    pub tokens_in: Option<u32>,
+    /// Tokens received.
+    pub tokens_out: Option<u32>,
+    /// Cost in the price table's currency.
+    pub cost: Option<f64>,
 }
 
 /// A model request that ended.

@@ -152,3 +152,20 @@ pub enum MetricRef {
     /// A metric the project defines.
     Custom(Key),
 }
+
+/// Metrics that need no definition, because those who report them have agreed on their meaning: ratings and judges'
+/// scores of the LaunchDarkly AI SDK. A project's own metric of the same key takes precedence.
+#[must_use]
+pub fn ready_made(key: &str) -> Option<Metric> {
+    let score = Shape::Score { min: 0.0, max: 1.0 };
+    let (shape, better) = match key {
+        "feedback" => (Shape::Rate, Better::Higher),
+        "judge_accuracy" | "judge_relevance" => (score, Better::Higher),
+        "judge_toxicity" => (score, Better::Lower),
+        _ => return None,
+    };
+    Some(Metric { key: key.parse().ok()?, shape, better, unit: None, maturity: None })
+}
+
+/// The keys of [`ready_made`] metrics.
+pub const READY_MADE: [&str; 4] = ["feedback", "judge_accuracy", "judge_relevance", "judge_toxicity"];

@@ -7,7 +7,7 @@
 
 mod answer;
 mod diagnose;
-mod pieces;
+pub(crate) mod pieces;
 mod read;
 mod wire;
 

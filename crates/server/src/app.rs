@@ -123,7 +123,8 @@ impl App {
             tracing::error!(%place, "the environment's secrets cannot be opened; it is not served");
             return None;
         };
-        let state = Arc::new(PlaceState::new(place.clone(), keys));
+        let client_keys = keys::client_keys(&self.secret, image, place);
+        let state = Arc::new(PlaceState::new(place.clone(), keys, client_keys));
         self.places.rcu(|places| {
             let mut places = BTreeMap::clone(places);
             places.insert(place.clone(), Arc::clone(&state));

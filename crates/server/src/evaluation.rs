@@ -55,14 +55,10 @@ impl<'s> Answer<'s> {
     /// same stratum has one, however often it asks: its id says so.
     pub(crate) fn expose(&self, app: &App, state: &PlaceState, now: Timestamp) {
         let Some(served) = self.served else { return };
-        let Some((allocation, epoch)) = served.split else { return };
-        let mut text = Vec::with_capacity(48);
-        text.extend(served.unit.0.to_le_bytes());
-        text.extend(served.flag.0.to_le_bytes());
-        text.extend(allocation.0.to_le_bytes());
-        text.extend(epoch.0.to_le_bytes());
-        text.extend(served.variant.to_le_bytes());
-        let id = Fingerprint(xxh3_128(&text));
+        if served.split.is_none() {
+            return;
+        }
+        let id = exposure_id(&served);
         if !state.is_new_exposure(id, now) {
             return;
         }
@@ -86,6 +82,19 @@ impl<'s> Answer<'s> {
             "reason": reason_word(&self.evaluation.reason),
         })
     }
+}
+
+/// The identity of an exposure: the same for every report of the same unit in the same stratum and arm.
+pub(crate) fn exposure_id(served: &Served) -> Fingerprint {
+    let mut text = Vec::with_capacity(48);
+    text.extend(served.unit.0.to_le_bytes());
+    text.extend(served.flag.0.to_le_bytes());
+    if let Some((AllocationId(allocation), Epoch(epoch))) = served.split {
+        text.extend(allocation.to_le_bytes());
+        text.extend(epoch.to_le_bytes());
+    }
+    text.extend(served.variant.to_le_bytes());
+    Fingerprint(xxh3_128(&text))
 }
 
 /// Why, in one word.
@@ -139,7 +148,7 @@ fn served(
 }
 
 /// What is randomised: the unit of the allocation that decided, else that of the flag's last split, else the user.
-fn unit_of(flag: &Flag, allocation: Option<model::AllocationId>) -> model::Unit {
+pub(crate) fn unit_of(flag: &Flag, allocation: Option<model::AllocationId>) -> model::Unit {
     let outcomes = flag.rules.iter().map(|rule| &rule.outcome).chain([&flag.fallthrough]);
     let mut last = None;
     for outcome in outcomes {
@@ -153,7 +162,7 @@ fn unit_of(flag: &Flag, allocation: Option<model::AllocationId>) -> model::Unit 
 }
 
 /// The unit's key, as the hash of a split reads it: a string, or a whole number in its plain spelling.
-fn unit_key(context: &ContextBuf, unit: &model::Unit) -> Option<String> {
+pub(crate) fn unit_key(context: &ContextBuf, unit: &model::Unit) -> Option<String> {
     match unit {
         model::Unit::Named(name) => {
             let kind = KindRef { is_user: name == model::USER, name };

@@ -262,6 +262,28 @@ pub(crate) fn place_keys(secret: &SecretKey, image: &Image, place: &Place) -> Op
     Some(BookKeys { tokens, unit })
 }
 
+/// What client-side SDKs are recognised by.
+#[derive(Clone, Default)]
+pub(crate) struct ClientKeys {
+    /// Names the environment in browsers; no secret.
+    pub(crate) client_id: String,
+    /// Signs contexts in secure mode.
+    pub(crate) sdk_key: String,
+}
+
+/// The client-side ID and the SDK key of an environment; empty where they cannot be opened, which matches nothing.
+pub(crate) fn client_keys(secret: &SecretKey, image: &Image, place: &Place) -> ClientKeys {
+    let scope = place_scope(place);
+    let text = |what: &str| {
+        let bytes = open(secret, image, &scope, what)?;
+        String::from_utf8(bytes).ok()
+    };
+    ClientKeys {
+        client_id: text("client_id").unwrap_or_default(),
+        sdk_key: text("sdk_key").unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,9 @@ pub const APPLY_BODY: usize = 4 << 20;
 pub const EVENTS_BODY: usize = 8 << 20;
 /// The longest body of an event batch after decompression, in bytes.
 pub const EVENTS_INFLATED: usize = 32 << 20;
+/// The longest payload of a LaunchDarkly SDK that is read to its end, in bytes; what is longer than
+/// [`EVENTS_INFLATED`] is dropped.
+pub const PAYLOAD_READ: usize = 256 << 20;
 /// The most events in one batch.
 pub const EVENTS_PER_BATCH: usize = 10_000;
 /// The longest key of a unit, in bytes.

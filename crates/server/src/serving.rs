@@ -15,6 +15,9 @@ use tokio::sync::watch;
 
 use crate::image::Image;
 use crate::ingest::{BookKeys, PlaceBook};
+use crate::keys::ClientKeys;
+use crate::launchdarkly::clients::Clients;
+use crate::launchdarkly::epochs::Epochs;
 
 /// Which configuration is served. It only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -155,6 +158,12 @@ pub struct PlaceState {
     serving: ArcSwap<Serving>,
     announce: watch::Sender<Version>,
     noted: [Mutex<Noted>; NOTED_SHARDS],
+    /// What client-side SDKs are recognised by.
+    pub(crate) client_keys: ClientKeys,
+    /// Connected SDK instances.
+    pub(crate) clients: Arc<Clients>,
+    /// Which epochs the flags' versions carried.
+    pub(crate) epochs: Epochs,
 }
 
 const NOTED_SHARDS: usize = 16;
@@ -171,10 +180,19 @@ struct Noted {
 }
 
 impl PlaceState {
-    pub(crate) fn new(place: Place, keys: BookKeys) -> Self {
+    pub(crate) fn new(place: Place, keys: BookKeys, client_keys: ClientKeys) -> Self {
         let serving = Serving::empty(&place, &keys);
         let announce = watch::Sender::new(serving.version);
-        Self { place, keys, serving: ArcSwap::from_pointee(serving), announce, noted: Default::default() }
+        Self {
+            place,
+            keys,
+            serving: ArcSwap::from_pointee(serving),
+            announce,
+            noted: Default::default(),
+            client_keys,
+            clients: Arc::default(),
+            epochs: Epochs::default(),
+        }
     }
 
     /// What is served now.
@@ -187,6 +205,13 @@ impl PlaceState {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Version> {
         self.announce.subscribe()
+    }
+
+    /// Whether an exposure was noted within the last minute.
+    pub(crate) fn knows_exposure(&self, id: Fingerprint, now: Timestamp) -> bool {
+        let shard = &self.noted[(id.0 >> 64) as usize % NOTED_SHARDS];
+        let noted = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        now.0 - noted.since <= NOTED_FOR && noted.ids.contains(&id.0)
     }
 
     /// Whether an exposure was not noted within the last minute; it is from now on.
@@ -203,6 +228,7 @@ impl PlaceState {
     /// Serves something else from now on, and says so.
     pub(crate) fn swap(&self, serving: Serving) {
         let version = serving.version;
+        self.epochs.note(serving.flags.values().map(AsRef::as_ref));
         self.serving.store(Arc::new(serving));
         self.announce.send_replace(version);
     }

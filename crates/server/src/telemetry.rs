@@ -44,6 +44,7 @@ pub(crate) struct Telemetry {
     webhooks: Family<OutcomeLabel, Counter>,
     connections: Gauge,
     commits: Family<OutcomeLabel, Counter>,
+    launchdarkly: Family<OutcomeLabel, Counter>,
 }
 
 impl Default for Telemetry {
@@ -59,7 +60,10 @@ impl Default for Telemetry {
         registry.register("connections", "Open connections", connections.clone());
         let commits = Family::default();
         registry.register("changes", "Changes by outcome", commits.clone());
-        Self { registry, requests, evaluations, webhooks, connections, commits }
+        let launchdarkly = Family::default();
+        let help = "Events of LaunchDarkly SDKs: received, and among them those that were only counted or dropped";
+        registry.register("launchdarkly_events", help, launchdarkly.clone());
+        Self { registry, requests, evaluations, webhooks, connections, commits, launchdarkly }
     }
 }
 
@@ -79,6 +83,10 @@ impl Telemetry {
 
     pub(crate) fn change(&self, outcome: &'static str) {
         self.commits.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    pub(crate) fn launchdarkly(&self, outcome: &'static str, count: u64) {
+        self.launchdarkly.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
     }
 
     /// Counts a connection as long as the guard lives.

@@ -16,6 +16,7 @@ use crate::document::{UseCaseDocument, condition};
 use crate::evidence::BlockLog;
 use crate::evidence::report::Evidence;
 use crate::ids::{Epoch, Key, Place, RolloutId, Span, Timestamp};
+use crate::metric::{READY_MADE, ready_made};
 use crate::receipt::Receipt;
 use crate::rollout::{
     self, Command as Ask, Decision, Facts, FlagFacts, Killed, NoticeKind, Plan, Rollout, Spec, Step,
@@ -92,6 +93,13 @@ pub(super) fn use_case(view: &dyn View, project: &Key, record: &FlagRecord) -> O
     all.into_iter().find(|use_case| use_case.flags.contains(&record.key))
 }
 
+impl Catalogue {
+    /// The use case that a flag belongs to: the one it names, else one that lists it.
+    pub fn use_case_of(&self, project: &Key, flag: &Key) -> Option<UseCaseDocument> {
+        use_case(self, project, &self.flag_record(project, flag)?)
+    }
+}
+
 /// The variant that most units of a rule get.
 fn most(serve: &Serve) -> Option<&str> {
     match serve {
@@ -142,8 +150,9 @@ fn plan_of(
     };
     let keys = view.keys(&Scope::project(&place.project), "metric");
     let metrics = keys.iter().filter_map(|key| key.parse::<Key>().ok());
-    let metrics =
-        metrics.filter_map(|key| Some((key.clone(), view.metric(&place.project, &key)?.metric))).collect();
+    let ready = READY_MADE.iter().filter_map(|key| ready_made(key)).map(|metric| (metric.key.clone(), metric));
+    let own = metrics.filter_map(|key| Some((key.clone(), view.metric(&place.project, &key)?.metric)));
+    let metrics = ready.chain(own).collect();
     Ok(rollout::resolve(&spec, &facts, &metrics)?)
 }
 

@@ -175,21 +175,26 @@ impl Baselines {
         Some(series.hours.entry(hour).or_default())
     }
 
-    /// Takes in a reported request.
+    /// Takes in a reported request, or part of what is known of one.
     pub(crate) fn request(&mut self, series: u32, at: Timestamp, report: &Report) {
         let Some(hour) = self.hour(series, at) else { return };
-        hour.requests += 1;
-        hour.by_status[report.status as usize] += 1;
-        if report.status.counts_against() && report.duration <= super::plan::EARLY {
-            hour.early += 1;
+        let (ended, lasted) = (report.has_ended(), report.lasted());
+        if ended {
+            hour.requests += 1;
+            hour.by_status[report.status as usize] += 1;
+            if report.status.counts_against() && lasted.is_some_and(|lasted| lasted <= super::plan::EARLY) {
+                hour.early += 1;
+            }
         }
         if report.first_token.0 >= 0 {
             hour.first_token.add(report.first_token.0 as f64 / 1e3);
         }
-        if report.status != Status::Ok {
+        if ended && report.status != Status::Ok {
             return;
         }
-        hour.latency.add(report.duration.0 as f64 / 1e3);
+        if let Some(lasted) = lasted {
+            hour.latency.add(lasted.0 as f64 / 1e3);
+        }
         if report.tokens_in >= 0 {
             hour.tokens_in.add(report.tokens_in as f64);
         }

@@ -156,7 +156,7 @@ impl Engine {
         for (at, stratum) in (0_u16..).zip(&roll.core.closer.strata) {
             self.strata.insert((allocation, stratum.epoch), (slot, at));
         }
-        self.index_late(slot);
+        self.index_roll(slot);
     }
 
     /// Rebuilds the list of what is due from what waits. It may hold more than the list that was lost:

@@ -162,6 +162,8 @@ pub struct Engine {
     pub(crate) running: FxHashMap<AllocationId, u32>,
     /// The guardrails of a late metric.
     pub(crate) late: BTreeMap<(u16, MetricRef), Vec<(u32, u16)>>,
+    /// The rollouts of a flag that are watched.
+    pub(crate) by_flag: FxHashMap<FlagId, Vec<u32>>,
     pub(crate) shards: Shards,
     pub(crate) dues: Dues,
     pub(crate) baselines: Baselines,
@@ -186,6 +188,7 @@ impl Engine {
             strata: FxHashMap::default(),
             running: FxHashMap::default(),
             late: BTreeMap::new(),
+            by_flag: FxHashMap::default(),
             shards: Shards::new(),
             dues: Dues::default(),
             baselines: Baselines::default(),
@@ -232,12 +235,13 @@ impl Engine {
         self.by_id.insert(watch.rollout.clone(), slot);
         self.rolls.push(Some(Roll::new(place, watch.clone())));
         self.running.insert(watch.allocation, slot);
-        self.index_late(slot);
+        self.index_roll(slot);
         self.stratum(&watch.rollout, stratum)
     }
 
-    pub(crate) fn index_late(&mut self, slot: u32) {
+    pub(crate) fn index_roll(&mut self, slot: u32) {
         let Some(Some(roll)) = self.rolls.get(slot as usize) else { return };
+        self.by_flag.entry(roll.watch().flag).or_default().push(slot);
         for (guard, of) in (0_u16..).zip(&roll.watch().guards) {
             if let MetricRef::Custom(_) = &of.metric {
                 self.late.entry((roll.core.place, of.metric.clone())).or_default().push((slot, guard));
@@ -272,6 +276,10 @@ impl Engine {
         };
         self.strata.retain(|_, (of, _)| *of != slot);
         self.running.retain(|_, of| *of != slot);
+        self.by_flag.retain(|_, slots| {
+            slots.retain(|of| *of != slot);
+            !slots.is_empty()
+        });
         self.late.retain(|_, guards| {
             guards.retain(|(of, _)| *of != slot);
             !guards.is_empty()

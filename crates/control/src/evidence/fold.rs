@@ -59,6 +59,10 @@ impl Engine {
                 What::Outcome { metric, value, weight, to } => {
                     self.outcome(place, salt, metric, [*value, *weight], to, event.time)
                 }
+                What::Call(call) => self.call(place, salt, call),
+                What::Score { about, metric, value, weight } => {
+                    self.score(place, salt, metric, [*value, *weight], about, event.time)
+                }
             },
         };
         match fate {
@@ -226,7 +230,7 @@ impl Engine {
     }
 
     /// Records a decision that was announced or reported, and exposes what it is the first sign of.
-    fn remember(&mut self, place: u16, key: Id128, links: &[Link], start: Timestamp, announced: bool) {
+    pub(super) fn remember(&mut self, place: u16, key: Id128, links: &[Link], start: Timestamp, announced: bool) {
         let full = self.places[usize::from(place)].held.pending >= self.limits.pending;
         let shard = &mut self.shards[key.shard()];
         shard.dirty = true;
@@ -366,7 +370,7 @@ impl Engine {
     }
 
     /// Blocks that take a request on completion take it now.
-    fn complete(&mut self, key: Id128) {
+    pub(super) fn complete(&mut self, key: Id128) {
         let Some(pending) = self.shards[key.shard()].pending.get_mut(&key) else { return };
         let (announced, report, start) = (pending.announced, pending.report, pending.start);
         for link in pending.links_mut() {
@@ -383,7 +387,7 @@ impl Engine {
 
     /// Puts the ages a request will reach on the list. `only`: for one rollout; with [`NOBODY`] for all, and
     /// nothing is counted as in flight a second time.
-    fn schedule(&mut self, key: Id128, only: Option<u32>) {
+    pub(super) fn schedule(&mut self, key: Id128, only: Option<u32>) {
         let Some(pending) = self.shards[key.shard()].pending.get(&key) else { return };
         let mut last = None;
         for link in pending.links() {

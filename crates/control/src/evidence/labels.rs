@@ -12,13 +12,13 @@ use crate::ids::{Span, Timestamp, Unit};
 use crate::metric::{MetricRef, Shape};
 
 /// What an outcome belongs to in one rollout.
-struct Target {
-    roll: u32,
-    stratum: u16,
-    new: bool,
-    unit: Unit,
+pub(super) struct Target {
+    pub(super) roll: u32,
+    pub(super) stratum: u16,
+    pub(super) new: bool,
+    pub(super) unit: Unit,
     /// The request it was found by, if it is still remembered.
-    request: Option<Id128>,
+    pub(super) request: Option<Id128>,
 }
 
 impl Engine {
@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// The first rollout whose guardrail cannot have this value.
-    fn misfit(&self, guards: &[(u32, u16)], value: f64) -> Option<u32> {
+    pub(super) fn misfit(&self, guards: &[(u32, u16)], value: f64) -> Option<u32> {
         let fits = |roll: u32, guard: u16| {
             let of = self.rolls.get(roll as usize).and_then(Option::as_ref);
             of.and_then(|roll| roll.core.closer.plan.guards.get(usize::from(guard)))
@@ -150,7 +150,7 @@ impl Engine {
     }
 
     /// One value for one guardrail.
-    fn label(&mut self, target: &Target, guard: u16, [value, weight]: [f64; 2], time: Timestamp) -> Fate {
+    pub(super) fn label(&mut self, target: &Target, guard: u16, [value, weight]: [f64; 2], time: Timestamp) -> Fate {
         let Some(Some(roll)) = self.rolls.get_mut(target.roll as usize) else { return Fate::Unattributed };
         let at = usize::from(guard);
         let plan = &roll.core.closer.plan.guards[at];
@@ -317,7 +317,7 @@ fn bit(guard: u16) -> u32 {
     1_u32.checked_shl(u32::from(guard)).unwrap_or(0)
 }
 
-fn targets_of(links: &[Link], request: Option<Id128>) -> Vec<Target> {
+pub(super) fn targets_of(links: &[Link], request: Option<Id128>) -> Vec<Target> {
     links
         .iter()
         .filter(|link| link.roll != NOBODY)

@@ -13,6 +13,7 @@
 
 mod baseline;
 mod block;
+mod calls;
 mod checkpoint;
 mod closer;
 mod dedup;

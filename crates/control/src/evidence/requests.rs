@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plan::EARLY;
-use crate::event::Request;
+use crate::event::{Call, Request};
 use crate::ids::{Span, Timestamp, Unit};
 use crate::metric::{Builtin, Status};
 
@@ -34,6 +34,7 @@ pub(crate) struct Link {
 /// What was reported about a request.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
+    /// Negative: its sender has not told both length and end, see [`Report::part`].
     pub(crate) duration: Span,
     /// Negative: none.
     pub(crate) first_token: Span,
@@ -130,11 +131,85 @@ impl Report {
         })
     }
 
-    /// How the request ended by the rules of the rollout: what takes longer than the timeout is a timeout,
-    /// at that time.
-    pub(crate) fn ended(&self, timeout: Span) -> (Status, Span) {
-        if self.duration < timeout { (self.status, self.duration) } else { (Status::Timeout, timeout) }
+    /// What one part of a call says, or `None` if its numbers are impossible. The stored form is that of a whole
+    /// report, so what is not known yet is said by the sign of the duration.
+    pub(crate) fn part(call: &Call) -> Option<Self> {
+        let sound = call.duration.is_none_or(|t| t.0 >= 0)
+            && call.first_token.is_none_or(|t| t.0 >= 0)
+            && call.cost.is_none_or(|c| c.is_finite() && c >= 0.0);
+        let duration = match (call.status, call.duration) {
+            (Some(_), Some(duration)) => duration,
+            (Some(_), None) => ENDED,
+            (None, None) => OPEN,
+            (None, Some(duration)) => Span(LASTED.0 - duration.0),
+        };
+        sound.then(|| Self {
+            duration,
+            first_token: call.first_token.unwrap_or(Span(-1)),
+            status: call.status.unwrap_or(Status::Ok),
+            tokens_in: call.tokens_in.map_or(-1, i64::from),
+            tokens_out: call.tokens_out.map_or(-1, i64::from),
+            cost: call.cost.unwrap_or(f64::NAN),
+        })
     }
+
+    /// What is known with another part added. What was said first stays.
+    pub(crate) fn with(self, part: Self) -> Self {
+        let duration = match (self.has_ended() || part.has_ended(), self.lasted().or(part.lasted())) {
+            (true, Some(duration)) => duration,
+            (true, None) => ENDED,
+            (false, None) => OPEN,
+            (false, Some(duration)) => Span(LASTED.0 - duration.0),
+        };
+        let number = |first: i64, second: i64| if first >= 0 { first } else { second };
+        Self {
+            duration,
+            first_token: Span(number(self.first_token.0, part.first_token.0)),
+            status: if self.has_ended() { self.status } else { part.status },
+            tokens_in: number(self.tokens_in, part.tokens_in),
+            tokens_out: number(self.tokens_out, part.tokens_out),
+            cost: if self.cost.is_nan() { part.cost } else { self.cost },
+        }
+    }
+
+    /// Whether it is known how it ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.duration.0 >= 0 || self.duration == ENDED
+    }
+
+    /// How long it took, where that is known.
+    pub(crate) fn lasted(&self) -> Option<Span> {
+        match self.duration {
+            ENDED | OPEN => None,
+            Span(whole) if whole >= 0 => Some(Span(whole)),
+            Span(lasted) => Some(Span(LASTED.0 - lasted)),
+        }
+    }
+
+    /// How the request ended by the rules of the rollout: what takes longer than the timeout is a timeout,
+    /// at that time. `None`: neither its end nor its length is known.
+    fn ended(&self, timeout: Span) -> Option<Ended> {
+        let status = self.has_ended().then_some(self.status);
+        match self.lasted() {
+            Some(after) if after < timeout => Some(Ended { status, after: Some(after) }),
+            Some(_) => Some(Ended { status: Some(Status::Timeout), after: Some(timeout) }),
+            None => status.map(|status| Ended { status: Some(status), after: None }),
+        }
+    }
+}
+
+/// Neither length nor end is known.
+const OPEN: Span = Span(-1);
+/// The end is known, the length is not.
+const ENDED: Span = Span(-2);
+/// The length is known, below this; the end is not.
+const LASTED: Span = Span(-3);
+
+/// How a request ended, as far as it was told.
+#[derive(Clone, Copy)]
+struct Ended {
+    status: Option<Status>,
+    after: Option<Span>,
 }
 
 /// What a metric reads off a request at an age. `None`: no value in this metric.
@@ -151,42 +226,53 @@ pub(crate) fn value(
     if metric == Builtin::Unreported {
         return announced.then(|| flag(report.is_none()));
     }
-    let ended = report.map(|report| (report, report.ended(timeout)));
-    let ended = ended.filter(|(_, (_, duration))| *duration <= age);
+    let ended = report.and_then(|report| report.ended(timeout));
+    // What ends later than the age is still running at it.
+    let running = report.is_none() || ended.is_some_and(|ended| ended.after.is_some_and(|after| after > age));
+    let judged = |counts: &dyn Fn(Status, Option<Span>) -> bool| match ended {
+        _ if running => Some(0.0),
+        Some(Ended { status: Some(status), after }) => Some(flag(counts(status, after))),
+        Some(Ended { status: None, .. }) | None => None,
+    };
     match metric {
-        Builtin::ErrorRate => Some(flag(ended.is_some_and(|(_, (status, _))| status.counts_against()))),
-        Builtin::EarlyFailure => Some(flag(
-            ended.is_some_and(|(_, (status, duration))| status.counts_against() && duration <= EARLY),
-        )),
-        Builtin::StatusRate(of) => Some(flag(ended.is_some_and(|(_, (status, _))| status == of))),
+        Builtin::ErrorRate => judged(&|status, _| status.counts_against()),
+        Builtin::EarlyFailure => {
+            judged(&|status, after| status.counts_against() && after.is_some_and(|after| after <= EARLY))
+        }
+        Builtin::StatusRate(of) => judged(&|status, _| status == of),
         // Answered by the return above.
         Builtin::Unreported => None,
         Builtin::Latency => match ended {
-            None => Some(millis(age)),
-            Some((_, (Status::Ok, duration))) => Some(millis(duration)),
+            _ if running => Some(millis(age)),
+            Some(Ended { status: Some(Status::Ok) | None, after }) => after.map(millis),
             // A timeout has the timeout as its latency: dropping it would make a model look fast that
             // finishes only the easy requests.
-            Some((_, (Status::Timeout, _))) => Some(millis(timeout.min(age))),
-            Some(_) => None,
+            Some(Ended { status: Some(Status::Timeout), .. }) => Some(millis(timeout.min(age))),
+            Some(Ended { status: Some(_), .. }) | None => None,
         },
         Builtin::TimeToFirstToken => {
             let first = report.map_or(Span(-1), |r| r.first_token);
-            match ended {
-                _ if first.0 >= 0 && first <= age => Some(millis(first)),
-                None => Some(millis(age)),
-                Some(_) => None,
+            match first {
+                Span(0..) if first <= age => Some(millis(first)),
+                _ if running => Some(millis(age)),
+                _ => None,
             }
         }
-        Builtin::TokensIn => amount(ended, |report| report.tokens_in as f64),
-        Builtin::TokensOut => amount(ended, |report| report.tokens_out as f64),
-        Builtin::Cost => amount(ended, |report| report.cost),
+        Builtin::TokensIn => amount(report, ended, running, |report| report.tokens_in as f64),
+        Builtin::TokensOut => amount(report, ended, running, |report| report.tokens_out as f64),
+        Builtin::Cost => amount(report, ended, running, |report| report.cost),
     }
 }
 
-fn amount(ended: Option<(&Report, (Status, Span))>, read: impl Fn(&Report) -> f64) -> Option<f64> {
-    let (report, (status, _)) = ended?;
-    let y = read(report);
-    (status == Status::Ok && y >= 0.0).then_some(y)
+fn amount(
+    report: Option<&Report>,
+    ended: Option<Ended>,
+    running: bool,
+    read: impl Fn(&Report) -> f64,
+) -> Option<f64> {
+    let y = read(report.filter(|_| !running)?);
+    let status = ended.and_then(|ended| ended.status);
+    (matches!(status, Some(Status::Ok) | None) && y >= 0.0).then_some(y)
 }
 
 fn flag(yes: bool) -> f64 {
@@ -234,6 +320,42 @@ mod tests {
         check(Builtin::TokensOut, slow, 10, Some(20.0));
         check(Builtin::Cost, slow, 10, None);
         check(Builtin::TimeToFirstToken, slow, 4, Some(1_000.0));
+    }
+
+    #[test]
+    fn parts_of_a_call_count_for_what_they_say() {
+        let call = |duration: Option<i64>, status: Option<Status>, tokens: Option<u32>| Call {
+            id: crate::ids::Fingerprint(1),
+            about: Vec::new(),
+            start: Timestamp(0),
+            duration: duration.map(Span::seconds),
+            first_token: None,
+            status,
+            tokens_in: tokens,
+            tokens_out: None,
+            cost: None,
+        };
+        let part = |call: Call| Report::part(&call).unwrap();
+        let all = |report: Report, expected: [Option<f64>; 3]| {
+            let read = |metric| value(metric, false, Some(&report), TIMEOUT, TIMEOUT);
+            let got = [Builtin::ErrorRate, Builtin::Latency, Builtin::TokensIn].map(read);
+            assert_eq!(got, expected, "{report:?}");
+        };
+        let error = part(call(None, Some(Status::UpstreamError), None));
+        let lasted = part(call(Some(3), None, None));
+        let tokens = part(call(None, None, Some(7)));
+        all(error, [Some(1.0), None, None]);
+        all(lasted, [None, Some(3_000.0), None]);
+        all(tokens, [None, None, Some(7.0)]);
+        all(lasted.with(error).with(tokens), [Some(1.0), None, None]);
+        let success = part(call(None, Some(Status::Ok), None));
+        all(tokens.with(success).with(lasted), [Some(0.0), Some(3_000.0), Some(7.0)]);
+        all(success.with(error), [Some(0.0), None, None]);
+        all(part(call(Some(100), None, None)), [Some(1.0), Some(60_000.0), None]);
+        let early = part(call(Some(1), Some(Status::UpstreamError), None));
+        assert_eq!(value(Builtin::EarlyFailure, false, Some(&early), TIMEOUT, TIMEOUT), Some(1.0));
+        assert_eq!(value(Builtin::EarlyFailure, false, Some(&error), TIMEOUT, TIMEOUT), Some(0.0));
+        assert!(Report::part(&call(Some(-1), None, None)).is_none());
     }
 
     #[test]

@@ -4,14 +4,14 @@
 //! cost the others.
 
 /// The elements of an array, each as its text. `None`: the brackets or quotes do not close.
-pub(super) fn elements(text: &str) -> Option<Vec<&str>> {
+pub(crate) fn elements(text: &str) -> Option<Vec<&str>> {
     let inner = inside(text, b'[', b']')?;
     Some(divide(inner)?.into_iter().filter(|piece| !piece.is_empty()).collect())
 }
 
 /// The members of an object, each as key and text. `None`: the brackets or quotes do not close, or a member has no
 /// key. A key with escapes is left as it stands; none of ours has any.
-pub(super) fn members(text: &str) -> Option<Vec<(&str, &str)>> {
+pub(crate) fn members(text: &str) -> Option<Vec<(&str, &str)>> {
     let inner = inside(text, b'{', b'}')?;
     let pieces = divide(inner)?.into_iter().filter(|piece| !piece.is_empty());
     pieces

@@ -17,7 +17,9 @@
 //!
 //! Absent on purpose: sockets, and any decision about who gets what.
 
+pub mod ai;
 mod clause;
+pub mod events;
 mod flag;
 mod import;
 mod note;

@@ -64,7 +64,7 @@ pub(super) async fn show(to: To<Read>, Name(flag): Name) -> Result<Json<Value>, 
 }
 
 /// The changes of a flag, oldest first.
-pub(super) async fn changes(app: &App, place: &Place, flag: &Key) -> Result<Vec<HistoryEntry>, ApiError> {
+pub(crate) async fn changes(app: &App, place: &Place, flag: &Key) -> Result<Vec<HistoryEntry>, ApiError> {
     let mut records = Vec::new();
     let mut after = 0;
     loop {

@@ -25,6 +25,8 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use flags::changes;
+
 use crate::{ApiError, App, limits};
 
 /// What belongs to one environment.

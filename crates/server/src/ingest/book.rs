@@ -136,6 +136,12 @@ impl PlaceBook {
         &self.place
     }
 
+    /// A metric that the project defines.
+    #[must_use]
+    pub fn metric(&self, key: &str) -> Option<&Metric> {
+        self.metrics.get(key)
+    }
+
     /// The hash that stands for a unit in events, evidence and tokens.
     #[must_use]
     pub fn unit(&self, kind: &str, key: &str) -> Unit {

@@ -18,5 +18,7 @@ pub use book::{BookKeys, FlagBook, PlaceBook, UseCaseBook, unit_word};
 pub use fold::Look;
 pub use pipeline::Pipeline;
 pub use receive::routes;
+pub(crate) use receive::{Inflate, inflate, unavailable};
+pub(crate) use resolve::fitting;
 pub use status::Status;
 pub use terms::{OpenError, Settings, Taken, Unavailable};

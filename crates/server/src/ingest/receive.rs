@@ -110,10 +110,10 @@ impl Form {
 
 fn resolved(state: &PlaceState, body: &Bytes, form: Form, received: Timestamp) -> Result<Resolved, ApiError> {
     let serving = state.serving();
-    let inflated;
+    let long;
     let text: &[u8] = if form.gzip {
-        inflated = inflate(body)?;
-        &inflated
+        long = inflated(body)?;
+        &long
     } else {
         body
     };
@@ -121,18 +121,33 @@ fn resolved(state: &PlaceState, body: &Bytes, form: Form, received: Timestamp) -
     Ok(resolve::batch(&serving.book, batch, form.sent_at, received))
 }
 
-fn inflate(body: &[u8]) -> Result<Vec<u8>, ApiError> {
+/// Why a body was not decompressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Inflate {
+    /// It is not gzip, or was cut off.
+    Broken,
+    /// It would be longer than [`limits::EVENTS_INFLATED`].
+    TooLong,
+}
+
+/// Decompresses a body.
+pub(crate) fn inflate(body: &[u8]) -> Result<Vec<u8>, Inflate> {
     let limit = limits::EVENTS_INFLATED;
-    let mut text = Vec::with_capacity((body.len() * 4).min(limit));
+    let mut text = Vec::with_capacity(body.len().saturating_mul(4).min(limit));
     let read = MultiGzDecoder::new(body).take(limit as u64 + 1).read_to_end(&mut text);
-    if read.is_err() {
-        return Err(ApiError::new("body_unreadable", "The body is not gzip, or was cut off."));
-    }
-    if text.len() > limit {
-        let detail = format!("A batch has at most {limit} bytes after decompression.");
-        return Err(ApiError::new("body_too_large", detail));
-    }
-    Ok(text)
+    read.map_err(|_| Inflate::Broken)?;
+    if text.len() > limit { Err(Inflate::TooLong) } else { Ok(text) }
+}
+
+fn inflated(body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    inflate(body).map_err(|why| match why {
+        Inflate::Broken => ApiError::new("body_unreadable", "The body is not gzip, or was cut off."),
+        Inflate::TooLong => {
+            let limit = limits::EVENTS_INFLATED;
+            let detail = format!("A batch has at most {limit} bytes after decompression.");
+            ApiError::new("body_too_large", detail)
+        }
+    })
 }
 
 fn unreadable(error: Unreadable) -> ApiError {
@@ -144,7 +159,7 @@ fn unreadable(error: Unreadable) -> ApiError {
     }
 }
 
-fn unavailable(error: Unavailable) -> ApiError {
+pub(crate) fn unavailable(error: Unavailable) -> ApiError {
     let detail = error.to_string();
     match error {
         Unavailable::Overloaded => ApiError::new("overloaded", detail).retry_after(1),

@@ -233,7 +233,7 @@ fn outcome(
 }
 
 /// The value and the weight, if they fit the metric's shape.
-fn fitting(metric: &Metric, amount: Amount) -> Result<(f64, f64), Refused> {
+pub(crate) fn fitting(metric: &Metric, amount: Amount) -> Result<(f64, f64), Refused> {
     let key = &metric.key;
     let bad =
         |at: &str, must: &str| Err(Refused::new("bad_value", at, format!("A value of \"{key}\" is {must}.")));

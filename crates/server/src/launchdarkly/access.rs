@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ensign_control::catalogue::KeyScope;
+use ensign_store::secrets::same;
 
 use crate::App;
 use crate::serving::PlaceState;
@@ -41,4 +42,16 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         StatusCode::UNAUTHORIZED.into_response()
     }
+}
+
+/// The environment of an SDK key or a mobile key.
+pub(super) fn either(app: &App, headers: &HeaderMap) -> Result<Arc<PlaceState>, Refused> {
+    place(app, key(headers).ok_or(Refused)?).ok_or(Refused)
+}
+
+/// The environment of a client-side ID. `None`: there is no such ID.
+pub(super) fn named(app: &App, client_id: &str) -> Option<Arc<PlaceState>> {
+    let places = app.places();
+    let is = |state: &&Arc<PlaceState>| same(state.client_keys.client_id.as_bytes(), client_id.as_bytes());
+    places.values().find(is).cloned()
 }

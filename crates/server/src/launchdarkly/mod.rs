@@ -5,10 +5,16 @@
 //! rule about who gets what.
 
 mod access;
+mod attribution;
+mod base64;
+pub(crate) mod clients;
+mod cors;
 mod data;
 mod environment;
+pub(crate) mod epochs;
 mod fdv1;
 mod fdv2;
+mod intake;
 mod remarks;
 
 use std::sync::Arc;
@@ -22,6 +28,6 @@ pub(crate) use remarks::remarks;
 
 /// Every route of LaunchDarkly's SDKs.
 pub(crate) fn routes() -> Router<Arc<App>> {
-    let all = || Router::new().merge(data::routes());
+    let all = || Router::new().merge(data::routes()).merge(intake::routes());
     all().nest("/ld", all())
 }
