@@ -92,6 +92,10 @@ pub(crate) enum Command {
     /// Use cases: the flags that together decide one AI task
     #[command(subcommand)]
     UseCase(UseCase),
+    /// Connected SDK instances: version, revision, last heard, and what is odd about them
+    Clients,
+    /// Look for what is wrong with the server and with the applications that use it
+    Doctor,
     /// The records of automatic decisions
     #[command(subcommand)]
     Receipts(Receipts),

@@ -71,6 +71,7 @@ pub(crate) fn of(command: &Command, target: &Target) -> Result<Option<Call>, Str
         Command::Why(named) => get(at(&format!("/flags/{}/why", segment(&named.flag))), Show::Why),
         Command::Pin(pin) => of_pin(pin, &at)?,
         Command::Segment(segment) => of_segment(segment, &at),
+        Command::Clients => get(at("/clients"), Show::Clients),
         Command::Metric(metric) => of_metric(metric, &at),
         Command::UseCase(use_case) => of_use_case(use_case, &at),
         Command::Receipts(Receipts::List(named)) => get(
@@ -94,6 +95,7 @@ pub(crate) fn of(command: &Command, target: &Target) -> Result<Option<Call>, Str
         Command::Demo(_)
         | Command::Serve(_)
         | Command::Import(_)
+        | Command::Doctor
         | Command::Lint(_)
         | Command::Receipts(Receipts::Verify { .. })
         | Command::Backup(Backup::Restore { .. })

@@ -5,6 +5,7 @@ mod args;
 mod call;
 mod client;
 mod demo;
+mod doctor;
 mod files;
 mod import;
 mod local;
@@ -69,6 +70,7 @@ async fn run(cli: &Cli, env: &Env) -> End {
         Command::Demo(demo) => demo::run(demo, cli.target.json).await,
         Command::Receipts(Receipts::Verify { what }) => receipts::verify(cli, env, what).await,
         Command::Backup(Backup::Restore { from, data }) => local::restore(from, data, cli.target.json),
+        Command::Doctor => doctor::run(cli, env).await,
         Command::Rollout(Rollout::Watch(named)) => watched(cli, env, &named.flag).await,
         command => match call::of(command, &cli.target) {
             Ok(Some(call)) => remote(cli, env, &call).await,

@@ -23,6 +23,8 @@ pub(crate) enum Show {
     Evaluation,
     /// What happened, with the guardrail table.
     Why,
+    /// SDK instances, and what is odd about them.
+    Clients,
     /// Changes, newest last, each with its diff.
     History,
     /// The text that the server laid out.
@@ -45,6 +47,7 @@ pub(crate) fn render(show: &Show, answer: &Value) -> String {
             Some(text) => format!("{}\n", text.trim_end()),
             None => sentences(answer),
         },
+        Show::Clients => clients(answer),
         Show::History => history(answer),
         Show::Raw => pretty(answer),
         Show::Exact => answer.to_string() + "\n",
@@ -104,6 +107,36 @@ fn sentences(answer: &Value) -> String {
         }
     }
     if out.is_empty() { pretty(answer) } else { out }
+}
+
+fn clients(answer: &Value) -> String {
+    let columns = ["name", "version", "connected", "revision", "behind", "evaluations", "last_seen"];
+    let mut out = table(&answer["clients"], &columns);
+    for finding in odd_clients(answer) {
+        let _ = writeln!(out, "\n{finding}");
+    }
+    for unknown in answer["events_without_metric"].as_array().into_iter().flatten() {
+        let (name, events) = (text(unknown, "name").unwrap_or_default(), &unknown["events"]);
+        let _ = writeln!(
+            out,
+            "\n{events} events are called {name}, and no metric is: they are counted and measure nothing.\nNext: ensign \
+             metric create {name}"
+        );
+    }
+    out
+}
+
+/// What is odd about connected clients, each with its correction.
+pub(crate) fn odd_clients(answer: &Value) -> Vec<String> {
+    let clients = answer["clients"].as_array().into_iter().flatten();
+    let odd = clients.filter_map(|client| client.get("warning").filter(|warning| warning.is_object()));
+    let words = odd.map(|warning| {
+        let part = |member| text(warning, member).unwrap_or_default();
+        format!("{}\nNext: {}", part("sentence"), part("next"))
+    });
+    let mut all: Vec<String> = words.collect();
+    all.dedup();
+    all
 }
 
 /// The rows of an answer: the answer itself, or its first member that is a list.

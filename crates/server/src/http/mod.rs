@@ -3,6 +3,7 @@
 mod answer;
 pub(crate) mod auth;
 pub(crate) mod body;
+mod clients;
 mod documents;
 mod evaluate;
 mod flags;
@@ -71,6 +72,7 @@ fn in_place() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(manage::windows, manage::new_window))
         .routes(routes!(manage::remove_window))
         .routes(routes!(operate::erase))
+        .routes(routes!(clients::list))
 }
 
 fn described() -> OpenApiRouter<Arc<App>> {
