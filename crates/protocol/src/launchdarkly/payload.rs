@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ensign_eval::model::{Flag, KeyList, Segment, USER};
+use ensign_eval::model::{Flag, KeyList, Outcome, Segment, USER};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -118,7 +118,10 @@ impl Payload {
                     taken.insert(gate.key.clone(), source.key.clone());
                     next.put_segment(self, gate.clone());
                 }
-                next.put_flag(self, wire.clone());
+                let before = self.made.get(&source.key);
+                // Events name a flag's version, so a new stratum needs one, also where what is served is the same.
+                let strata = before.is_some_and(|before| strata(&before.of).eq(strata(source)));
+                next.put_flag(self, wire.clone(), strata);
             }
             let made = Made { of: Arc::clone(source), available: *available, translated };
             next.made.insert(source.key.clone(), made);
@@ -127,9 +130,9 @@ impl Payload {
         next
     }
 
-    fn put_flag(&mut self, before: &Self, mut wire: WireFlag) {
+    fn put_flag(&mut self, before: &Self, mut wire: WireFlag, same_strata: bool) {
         let old = before.flags.get(&wire.key);
-        let kept = old.filter(|old| WireFlag { version: old.version, ..wire.clone() } == ***old);
+        let kept = old.filter(|old| same_strata && WireFlag { version: old.version, ..wire.clone() } == ***old);
         let (item, sum) = match kept {
             Some(old) => (Arc::clone(old), before.sums[0].get(&wire.key).copied()),
             None => {
@@ -248,6 +251,15 @@ impl Item {
 
 fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("members are plain data with text as keys")
+}
+
+/// The splits of a flag with their epochs.
+fn strata(flag: &Flag) -> impl Iterator<Item = (u64, u32)> {
+    let outcomes = flag.rules.iter().map(|rule| &rule.outcome).chain([&flag.fallthrough]);
+    outcomes.filter_map(|outcome| match outcome {
+        Outcome::Split(split) => Some((split.id.0, split.epoch)),
+        Outcome::Fixed(_) | Outcome::Gate { .. } => None,
+    })
 }
 
 /// Higher than anything this key ever had.

@@ -20,6 +20,7 @@ use ensign_protocol::launchdarkly::events::{self, Payload, Unreadable};
 use ensign_store::secrets::random;
 use futures_util::StreamExt as _;
 
+use super::access::Refused;
 use super::attribution::{self, UseCase, UseCases};
 use super::clients::{Identity, Report};
 use super::{access, cors};
@@ -49,8 +50,20 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/a/{image}", get(pixel))
 }
 
+fn of_key(app: &App, headers: &HeaderMap) -> Result<Arc<PlaceState>, ApiError> {
+    access::either(app, headers).map_err(|Refused| {
+        let detail = "Send the environment's SDK key or mobile key as `Authorization`, without a scheme.";
+        ApiError::new("unauthenticated", detail)
+    })
+}
+
+fn of_id(app: &App, id: &str) -> Result<Arc<PlaceState>, ApiError> {
+    let state = access::named(app, id);
+    state.ok_or_else(|| ApiError::not_found("There is no environment with this client-side ID."))
+}
+
 async fn keyed_events(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, ApiError> {
-    let state = access::keyed(&app, request.headers())?;
+    let state = of_key(&app, request.headers())?;
     take(&app, &state, request).await
 }
 
@@ -59,12 +72,12 @@ async fn named_events(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<StatusCode, ApiError> {
-    let state = access::named(&app, &id)?;
+    let state = of_id(&app, &id)?;
     take(&app, &state, request).await
 }
 
 async fn keyed_diagnostic(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, ApiError> {
-    let state = access::keyed(&app, request.headers())?;
+    let state = of_key(&app, request.headers())?;
     diagnose(&app, &state, request).await
 }
 
@@ -73,7 +86,7 @@ async fn named_diagnostic(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<StatusCode, ApiError> {
-    let state = access::named(&app, &id)?;
+    let state = of_id(&app, &id)?;
     diagnose(&app, &state, request).await
 }
 
@@ -87,7 +100,7 @@ async fn pixel(
     let Some(id) = image.strip_suffix(".gif") else {
         return Err(ApiError::not_found("There is nothing under this path."));
     };
-    let state = access::named(&app, id)?;
+    let state = of_id(&app, id)?;
     let query = query.unwrap_or_default();
     let sent = query.split('&').find_map(|pair| pair.strip_prefix("d="));
     if let Some(body) = sent.and_then(super::base64::decode) {
