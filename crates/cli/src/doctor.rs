@@ -30,7 +30,9 @@ pub(crate) async fn run(cli: &Cli, env: &Env) -> End {
         print(&format!("{}\n", json!({ "healthy": found.is_empty(), "findings": found })));
     } else if found.is_empty() {
         let count = clients["clients"].as_array().map_or(0, Vec::len);
-        print(&format!("Nothing is wrong: the server is ready, and none of its {count} SDK instances is odd.\n"));
+        print(&format!(
+            "Nothing is wrong: the server is ready, and none of its {count} SDK instances is odd.\n"
+        ));
     } else {
         print(&(found.join("\n\n") + "\n"));
     }

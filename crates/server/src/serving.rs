@@ -6,18 +6,21 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use ensign_control::catalogue::Catalogue;
+use ensign_control::catalogue::{Catalogue, RecordKind};
 use ensign_control::ids::{Fingerprint, FlagId, Key, Place, Revision, Timestamp};
 use ensign_eval::model::{Flag, KeyList, Segment, USER};
 use ensign_eval::{Changes, Ruleset};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::watch;
 
-use crate::image::Image;
+use crate::image::{Image, place_scope};
 use crate::ingest::{BookKeys, PlaceBook};
 use crate::keys::ClientKeys;
 use crate::launchdarkly::clients::Clients;
 use crate::launchdarkly::epochs::Epochs;
+
+/// The setting of an environment that makes browsers show a hash of their context.
+pub(crate) const SECURE_MODE: &str = "secure_mode";
 
 /// Which configuration is served. It only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -43,6 +46,8 @@ pub struct Serving {
     pub opt_ins: u64,
     /// What flags' documents say about client-side SDKs (`client_side`), by key; flags that say nothing are not here.
     pub client_side: BTreeMap<String, serde_json::Value>,
+    /// Whether browsers must show that the application vouches for their context.
+    pub secure_mode: bool,
     /// What events need to know of it.
     pub book: PlaceBook,
     /// What is wrong with single items; each is served as well as it can be.
@@ -67,6 +72,7 @@ impl Serving {
             segments: BTreeMap::new(),
             opt_ins: 0,
             client_side: BTreeMap::new(),
+            secure_mode: false,
             book: PlaceBook::new(place.clone(), keys.clone(), [], [], []),
             problems: Vec::new(),
         }
@@ -125,7 +131,9 @@ impl Serving {
         });
         let client_side = client_side.collect();
         let opt_ins = image.member_changes();
-        Self { version, ruleset, flags, ids, segments, opt_ins, client_side, book, problems }
+        let secure_mode = image.item(&place_scope(place), RecordKind::Setting.word(), SECURE_MODE);
+        let secure_mode = secure_mode.is_some_and(|stored| stored.body["on"] == true);
+        Self { version, ruleset, flags, ids, segments, opt_ins, client_side, secure_mode, book, problems }
     }
 
     /// The definitions of segments, each with the users who opted in, in order.
@@ -161,7 +169,7 @@ pub struct PlaceState {
     /// What client-side SDKs are recognised by.
     pub(crate) client_keys: ClientKeys,
     /// Connected SDK instances.
-    pub(crate) clients: Arc<Clients>,
+    pub(crate) clients: Clients,
     /// Which epochs the flags' versions carried.
     pub(crate) epochs: Epochs,
 }
@@ -190,7 +198,7 @@ impl PlaceState {
             announce,
             noted: Default::default(),
             client_keys,
-            clients: Arc::default(),
+            clients: Clients::default(),
             epochs: Epochs::default(),
         }
     }

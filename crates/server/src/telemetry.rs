@@ -61,7 +61,8 @@ impl Default for Telemetry {
         let commits = Family::default();
         registry.register("changes", "Changes by outcome", commits.clone());
         let launchdarkly = Family::default();
-        let help = "Events of LaunchDarkly SDKs: received, and among them those that were only counted or dropped";
+        let help =
+            "Events of LaunchDarkly SDKs: received, and among them those that were only counted or dropped";
         registry.register("launchdarkly_events", help, launchdarkly.clone());
         Self { registry, requests, evaluations, webhooks, connections, commits, launchdarkly }
     }

@@ -68,7 +68,8 @@ fn track(key: &str, name: &str, value: f64, data: Value) -> Value {
 
 async fn post(ensign: &Ensign, path: &str, payload: &str, events: &Value) -> u16 {
     let request = ensign.request("POST", path).header("Authorization", ensign.sdk_key());
-    let request = request.header("X-LaunchDarkly-Payload-ID", payload).header("User-Agent", "PythonClient/9.18.2");
+    let request =
+        request.header("X-LaunchDarkly-Payload-ID", payload).header("User-Agent", "PythonClient/9.18.2");
     request.json(events).send().await.unwrap().status().as_u16()
 }
 
@@ -128,8 +129,12 @@ async fn an_exposure_belongs_to_the_stratum_of_its_version() {
     start(&ensign, "model", "new").await;
     let old = exposure(&ensign, "model", "u1").await;
     // Something above the split: who reaches it changes, and so does the stratum.
-    ensign.apply(r#"{"flag": "model", "default": "old", "variants": ["old", "new"], "use_case": "chat",
-        "rules": [{"condition": {"team": "own"}, "value": "new"}]}"#).await;
+    ensign
+        .apply(
+            r#"{"flag": "model", "default": "old", "variants": ["old", "new"], "use_case": "chat",
+        "rules": [{"condition": {"team": "own"}, "value": "new"}]}"#,
+        )
+        .await;
     let new = exposure(&ensign, "model", "u1").await;
     assert_ne!(old["version"], new["version"]);
     ensign.running.stop().await;
@@ -154,8 +159,10 @@ async fn calls_of_the_ai_sdk_are_the_built_in_metrics() {
     let mut events = Vec::new();
     for n in 0..20 {
         let key = format!("u{n}");
-        let data = |config: &str| json!({"runId": format!("r{n}"), "configKey": config, "variationKey": "v1",
-            "version": 1, "modelName": "haiku", "providerName": "anthropic"});
+        let data = |config: &str| {
+            json!({"runId": format!("r{n}"), "configKey": config, "variationKey": "v1",
+            "version": 1, "modelName": "haiku", "providerName": "anthropic"})
+        };
         let tell = |name: &str, value: f64| track(&key, &format!("$ld:ai:{name}"), value, data("chat"));
         events.push(exposure(&ensign, "chat", &key).await);
         events.push(tell("usage:completion-config", 1.0));
@@ -226,7 +233,10 @@ async fn every_form_of_body_and_every_wrong_one() {
         assert!(answer.headers().contains_key("date"), "{path}");
     }
     counted(7);
-    let pixel = format!("/a/{client}.gif?d={}", "W3sia2luZCI6ImN1c3RvbSIsImtleSI6ImhlbHBmdWwiLCJjb250ZXh0Ijp7ImtpbmQiOiJ1c2VyIiwia2V5IjoidSJ9fV0");
+    let pixel = format!(
+        "/a/{client}.gif?d={}",
+        "W3sia2luZCI6ImN1c3RvbSIsImtleSI6ImhlbHBmdWwiLCJjb250ZXh0Ijp7ImtpbmQiOiJ1c2VyIiwia2V5IjoidSJ9fV0"
+    );
     assert_eq!(ensign.request("GET", &pixel).send().await.unwrap().status(), 200);
     counted(8);
     for (path, key, gzip, body, expected) in [
@@ -238,10 +248,22 @@ async fn every_form_of_body_and_every_wrong_one() {
         ("/bulk", sdk, false, b"nonsense".to_vec(), 400),
         ("/bulk", sdk, false, Vec::new(), 400),
         // One bad event among good ones, and a number that is not JSON, cost nothing but themselves.
-        ("/bulk", sdk, false, br#"[{"kind":"custom","key":"helpful","metricValue":NaN},{"kind":7},{}]"#.to_vec(), 202),
+        (
+            "/bulk",
+            sdk,
+            false,
+            br#"[{"kind":"custom","key":"helpful","metricValue":NaN},{"kind":7},{}]"#.to_vec(),
+            202,
+        ),
         // Too long is dropped, never refused: a 413 would end all events of the SDK.
         ("/bulk", sdk, false, vec![b' '; 33 << 20], 202),
-        ("/diagnostic", sdk, false, br#"{"kind":"diagnostic-init","sdk":{"name":"n","version":"1"}}"#.to_vec(), 202),
+        (
+            "/diagnostic",
+            sdk,
+            false,
+            br#"{"kind":"diagnostic-init","sdk":{"name":"n","version":"1"}}"#.to_vec(),
+            202,
+        ),
         ("/diagnostic", sdk, false, b"?".to_vec(), 400),
     ] {
         let got = send(path, key, gzip, body.clone()).await.status().as_u16();
@@ -251,7 +273,9 @@ async fn every_form_of_body_and_every_wrong_one() {
     // In pieces, without a length, as Node's SDK sends it.
     let address = ensign.running.url().trim_start_matches("http://").to_owned();
     let mut socket = tokio::net::TcpStream::connect(&address).await.unwrap();
-    let head = format!("POST /bulk HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+    let head = format!(
+        "POST /bulk HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    );
     socket.write_all(head.as_bytes()).await.unwrap();
     for piece in plain.chunks(17) {
         socket.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await.unwrap();
@@ -282,7 +306,8 @@ async fn a_client_that_never_sends_a_context_is_named_with_the_correction() {
     let client = &view["clients"][0];
     assert_eq!((&client["name"], &client["version"]), (&json!("PythonClient"), &json!("9.18.2")));
     assert!(client["warning"]["next"].as_str().unwrap().contains("Context.from_dict"), "{client}");
-    let more = json!([{"kind": "index", "context": user("u")}, track("u", "Checkout Completed", 1.0, Value::Null)]);
+    let more =
+        json!([{"kind": "index", "context": user("u")}, track("u", "Checkout Completed", 1.0, Value::Null)]);
     assert_eq!(post(&ensign, "/bulk", "p2", &more).await, 202);
     let view = ensign.done("GET", &format!("{PLACE}/clients"), Value::Null).await;
     assert_eq!(view["clients"][0]["warning"], Value::Null);

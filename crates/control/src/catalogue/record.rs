@@ -17,11 +17,13 @@ pub enum RecordKind {
     ApiKey,
     /// Anything the server keeps with its secrets (token-signing keys, AWS pairs), sealed.
     Secret,
+    /// A switch of an environment; body: `{on}`.
+    Setting,
 }
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Webhook, Self::Window, Self::ApiKey, Self::Secret];
+    pub const ALL: [Self; 5] = [Self::Webhook, Self::Window, Self::ApiKey, Self::Secret, Self::Setting];
 
     /// The kind of the stored item.
     pub fn word(self) -> &'static str {
@@ -30,6 +32,7 @@ impl RecordKind {
             Self::Window => "window",
             Self::ApiKey => "api_key",
             Self::Secret => "secret",
+            Self::Setting => "setting",
         }
     }
 }

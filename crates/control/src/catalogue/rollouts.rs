@@ -150,7 +150,8 @@ fn plan_of(
     };
     let keys = view.keys(&Scope::project(&place.project), "metric");
     let metrics = keys.iter().filter_map(|key| key.parse::<Key>().ok());
-    let ready = READY_MADE.iter().filter_map(|key| ready_made(key)).map(|metric| (metric.key.clone(), metric));
+    let ready =
+        READY_MADE.iter().filter_map(|key| ready_made(key)).map(|metric| (metric.key.clone(), metric));
     let own = metrics.filter_map(|key| Some((key.clone(), view.metric(&place.project, &key)?.metric)));
     let metrics = ready.chain(own).collect();
     Ok(rollout::resolve(&spec, &facts, &metrics)?)

@@ -131,6 +131,10 @@ pub(super) fn put_record(draft: &mut Draft<'_>, record: &Record) -> Result<(), R
             Some(_) | None => Err("its \"url\" is missing or not http(s)".to_owned()),
         },
         RecordKind::Secret => Ok(()),
+        RecordKind::Setting => match record.body.get("on") {
+            Some(serde_json::Value::Bool(_)) => Ok(()),
+            Some(_) | None => Err("its \"on\" is true or false".to_owned()),
+        },
     };
     let word = record.kind.word().replace('_', " ");
     if let Err(why) = wrong {

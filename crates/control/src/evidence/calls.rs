@@ -59,7 +59,8 @@ impl Engine {
         let mut watched = false;
         for about in about {
             for slot in self.by_flag.get(&about.flag).cloned().unwrap_or_default() {
-                let watch = self.rolls.get(slot as usize).and_then(Option::as_ref).map(super::roll::Roll::watch);
+                let watch =
+                    self.rolls.get(slot as usize).and_then(Option::as_ref).map(super::roll::Roll::watch);
                 if watch.is_some_and(|watch| self.running.get(&watch.allocation) == Some(&slot)) {
                     self.refuse(slot, Reason::NoExposure);
                     watched = true;

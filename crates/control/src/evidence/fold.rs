@@ -230,7 +230,14 @@ impl Engine {
     }
 
     /// Records a decision that was announced or reported, and exposes what it is the first sign of.
-    pub(super) fn remember(&mut self, place: u16, key: Id128, links: &[Link], start: Timestamp, announced: bool) {
+    pub(super) fn remember(
+        &mut self,
+        place: u16,
+        key: Id128,
+        links: &[Link],
+        start: Timestamp,
+        announced: bool,
+    ) {
         let full = self.places[usize::from(place)].held.pending >= self.limits.pending;
         let shard = &mut self.shards[key.shard()];
         shard.dirty = true;

@@ -150,7 +150,13 @@ impl Engine {
     }
 
     /// One value for one guardrail.
-    pub(super) fn label(&mut self, target: &Target, guard: u16, [value, weight]: [f64; 2], time: Timestamp) -> Fate {
+    pub(super) fn label(
+        &mut self,
+        target: &Target,
+        guard: u16,
+        [value, weight]: [f64; 2],
+        time: Timestamp,
+    ) -> Fate {
         let Some(Some(roll)) = self.rolls.get_mut(target.roll as usize) else { return Fate::Unattributed };
         let at = usize::from(guard);
         let plan = &roll.core.closer.plan.guards[at];

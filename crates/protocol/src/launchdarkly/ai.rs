@@ -84,9 +84,15 @@ pub fn telling(key: &str, value: Option<f64>, data: Option<&Json>) -> Option<Tel
         return Some(Telling::Sdk { name, version });
     }
     let Some(config) = config else { return Some(Telling::Usage) };
-    let score = |metric: &str, value: f64| Telling::Score { metric: metric.to_owned(), value, config: config.clone() };
+    let score = |metric: &str, value: f64| Telling::Score {
+        metric: metric.to_owned(),
+        value,
+        config: config.clone(),
+    };
     if let Some(judge) = name.strip_prefix("judge:") {
-        return Some(value.map_or(Telling::Usage, |value| score(&format!("judge_{}", judge.replace(':', "_")), value)));
+        return Some(
+            value.map_or(Telling::Usage, |value| score(&format!("judge_{}", judge.replace(':', "_")), value)),
+        );
     }
     let piece = match name {
         "duration:total" | "graph:duration:total" => value.and_then(span).map(Piece::Duration),

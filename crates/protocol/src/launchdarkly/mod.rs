@@ -19,6 +19,7 @@
 
 pub mod ai;
 mod clause;
+pub mod evalx;
 pub mod events;
 mod flag;
 mod import;

@@ -132,7 +132,8 @@ impl Payload {
 
     fn put_flag(&mut self, before: &Self, mut wire: WireFlag, same_strata: bool) {
         let old = before.flags.get(&wire.key);
-        let kept = old.filter(|old| same_strata && WireFlag { version: old.version, ..wire.clone() } == ***old);
+        let kept =
+            old.filter(|old| same_strata && WireFlag { version: old.version, ..wire.clone() } == ***old);
         let (item, sum) = match kept {
             Some(old) => (Arc::clone(old), before.sums[0].get(&wire.key).copied()),
             None => {

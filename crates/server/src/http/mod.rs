@@ -26,6 +26,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use body::read as read_body;
 pub(crate) use flags::changes;
 
 use crate::{ApiError, App, limits};
@@ -73,6 +74,7 @@ fn in_place() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(manage::remove_window))
         .routes(routes!(operate::erase))
         .routes(routes!(clients::list))
+        .routes(routes!(clients::settings, clients::set))
 }
 
 fn described() -> OpenApiRouter<Arc<App>> {

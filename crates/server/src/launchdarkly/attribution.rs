@@ -55,7 +55,9 @@ pub(super) struct UseCase {
 /// The flags that the payload's model calls name.
 pub(super) fn configurations(payload: &Payload) -> impl Iterator<Item = &str> {
     payload.events.iter().filter_map(|event| match &event.what {
-        wire::What::Told(_, Telling::Piece(_, config) | Telling::Score { config, .. }) => Some(config.flag.as_str()),
+        wire::What::Told(_, Telling::Piece(_, config) | Telling::Score { config, .. }) => {
+            Some(config.flag.as_str())
+        }
         _ => None,
     })
 }
@@ -80,8 +82,7 @@ pub(super) fn meaning(
     // A clock that is ahead is set right by the payload's newest event; one that is behind may be a late retry.
     let ahead = payload.latest().map_or(Span(0), |latest| latest - received);
     let ahead = if ahead > TOLERATED { ahead } else { Span(0) };
-    let mut reader =
-        Reader { state, serving, use_cases, name, trials: None, meaning: Meaning::default() };
+    let mut reader = Reader { state, serving, use_cases, name, trials: None, meaning: Meaning::default() };
     let mut pieces: Vec<(u32, Timestamp, serde_json::Value, Piece, Config)> = Vec::new();
     for event in payload.events {
         let at = event.at.map_or(received, |at| at - ahead);
@@ -112,7 +113,8 @@ pub(super) fn meaning(
             wire::What::Other(_) => reader.meaning.volume += 1,
         }
     }
-    let pieces = pieces.iter().map(|(index, at, context, piece, config)| (*index, *at, context, *piece, config));
+    let pieces =
+        pieces.iter().map(|(index, at, context, piece, config)| (*index, *at, context, *piece, config));
     for call in ai::calls(pieces) {
         reader.call(&call);
     }
@@ -206,7 +208,9 @@ impl<'a> Reader<'a> {
         let serving = self.serving;
         let trials = self
             .trials
-            .get_or_insert_with(|| serving.flags.values().map(AsRef::as_ref).filter(|flag| trial(flag).is_some()).collect())
+            .get_or_insert_with(|| {
+                serving.flags.values().map(AsRef::as_ref).filter(|flag| trial(flag).is_some()).collect()
+            })
             .clone();
         let about = trials.into_iter().filter_map(|flag| self.about(flag, None, &context)).collect();
         let metric = MetricRef::Custom(metric.key);
@@ -217,7 +221,8 @@ impl<'a> Reader<'a> {
     fn used(&self, context: &serde_json::Value, config: &Config) -> Vec<About> {
         let Ok(context) = ContextBuf::from_launchdarkly(context) else { return Vec::new() };
         let own = self.serving.flags.get(&config.flag);
-        let own = own.and_then(|flag| self.about(flag, variant_of(flag, config.variation.as_deref()), &context));
+        let own =
+            own.and_then(|flag| self.about(flag, variant_of(flag, config.variation.as_deref()), &context));
         let beside = self.use_cases.get(&config.flag).into_iter().flat_map(|use_case| &use_case.beside);
         let beside = beside.filter_map(|flag| self.about(self.serving.flags.get(flag)?, None, &context));
         own.into_iter().chain(beside).collect()
@@ -317,7 +322,9 @@ pub(super) fn trial(flag: &Flag) -> Option<&model::Allocation> {
 fn variant_of(flag: &Flag, key: Option<&str>) -> Option<u16> {
     let key = key?;
     let called = |variant: &model::Variant| match &variant.value {
-        Value::Json(json) => json.pointer("/_ldMeta/variationKey").and_then(serde_json::Value::as_str) == Some(key),
+        Value::Json(json) => {
+            json.pointer("/_ldMeta/variationKey").and_then(serde_json::Value::as_str) == Some(key)
+        }
         Value::Bool(_) | Value::String(_) | Value::Int(_) | Value::Float(_) => false,
     };
     let at = flag.variants.iter().position(called);

@@ -4,6 +4,7 @@
 //! are counted together by version and application.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::HeaderMap;
@@ -59,13 +60,35 @@ impl Identity {
     }
 }
 
+/// What changes with every byte of a stream, outside the lock: thousands of streams hear of a change at once.
+#[derive(Debug, Default)]
+struct Live {
+    last: AtomicI64,
+    streams: AtomicU32,
+    /// 0: none.
+    revision: AtomicU64,
+}
+
+impl Live {
+    fn heard(&self, now: Timestamp, revision: Option<u64>) {
+        self.last.fetch_max(now.0, Ordering::Relaxed);
+        self.revision.fetch_max(revision.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn last(&self) -> i64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    fn streams(&self) -> u32 {
+        self.streams.load(Ordering::Relaxed)
+    }
+}
+
 /// What is known of one instance.
 #[derive(Debug, Clone, Default)]
 struct Client {
     first: i64,
-    last: i64,
-    streams: u32,
-    revision: Option<u64>,
+    live: Arc<Live>,
     evaluations: u64,
     contexts: u64,
     events: u64,
@@ -109,19 +132,22 @@ impl Clients {
     fn with<T>(&self, identity: &Identity, now: Timestamp, change: impl FnOnce(&mut Client) -> T) -> T {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !inner.clients.contains_key(identity) && inner.clients.len() >= REMEMBERED {
-            let silent = inner.clients.iter().filter(|(_, client)| client.streams == 0);
-            if let Some(oldest) = silent.min_by_key(|(_, client)| client.last).map(|(id, _)| id.clone()) {
+            let silent = inner.clients.iter().filter(|(_, client)| client.live.streams() == 0);
+            if let Some(oldest) =
+                silent.min_by_key(|(_, client)| client.live.last()).map(|(id, _)| id.clone())
+            {
                 inner.clients.remove(&oldest);
             }
         }
-        let client = inner.clients.entry(identity.clone()).or_insert(Client { first: now.0, ..Client::default() });
-        client.last = client.last.max(now.0);
+        let client =
+            inner.clients.entry(identity.clone()).or_insert(Client { first: now.0, ..Client::default() });
+        client.live.heard(now, None);
         change(client)
     }
 
     /// A request of a client; `revision` is what it has after it, if it asked for flags.
     pub(crate) fn seen(&self, identity: &Identity, now: Timestamp, revision: Option<u64>) {
-        self.with(identity, now, |client| client.revision = revision.max(client.revision));
+        self.with(identity, now, |client| client.live.heard(now, revision));
     }
 
     /// What a client says about itself.
@@ -178,8 +204,11 @@ impl Clients {
     /// What the API shows.
     pub(crate) fn view(&self, now: Timestamp, revision: u64) -> Json {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.clients.retain(|_, client| client.streams > 0 || now.0 - client.last < FORGOTTEN.0);
-        let clients = inner.clients.iter().map(|(identity, client)| of_client(identity, client, now, revision));
+        inner
+            .clients
+            .retain(|_, client| client.live.streams() > 0 || now.0 - client.live.last() < FORGOTTEN.0);
+        let clients =
+            inner.clients.iter().map(|(identity, client)| of_client(identity, client, now, revision));
         let clients: Vec<Json> = clients.collect();
         let evaluations: Vec<Json> = inner
             .counts
@@ -198,32 +227,26 @@ impl Clients {
 }
 
 /// A stream of a client that is open, for as long as this lives.
-pub(crate) struct OpenStream {
-    clients: Arc<Clients>,
-    identity: Identity,
-    last: i64,
-}
+pub(crate) struct OpenStream(Arc<Live>);
 
 impl OpenStream {
     /// The client has this revision from now on.
-    pub(crate) fn has(&mut self, revision: u64, now: Timestamp) {
-        self.last = now.0;
-        self.clients.seen(&self.identity, now, Some(revision));
+    pub(crate) fn has(&self, revision: u64, now: Timestamp) {
+        self.0.heard(now, Some(revision));
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.clients.with(&self.identity, Timestamp(self.last), |client| {
-            client.streams = client.streams.saturating_sub(1);
-        });
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Notes that a client has opened a stream.
-pub(crate) fn open(clients: &Arc<Clients>, identity: Identity, now: Timestamp) -> OpenStream {
-    clients.with(&identity, now, |client| client.streams += 1);
-    OpenStream { clients: Arc::clone(clients), identity, last: now.0 }
+pub(crate) fn open(clients: &Clients, identity: &Identity, now: Timestamp) -> OpenStream {
+    let live = clients.with(identity, now, |client| Arc::clone(&client.live));
+    live.streams.fetch_add(1, Ordering::Relaxed);
+    OpenStream(live)
 }
 
 /// Python's `Context.create` takes a key. Given a dictionary it makes a context whose key is that dictionary and that
@@ -244,6 +267,8 @@ fn oddity(identity: &Identity, client: &Client) -> Option<Oddity> {
 
 fn of_client(identity: &Identity, client: &Client, now: Timestamp, revision: u64) -> Json {
     let odd = oddity(identity, client);
+    let (streams, last) = (client.live.streams(), client.live.last());
+    let has = Some(client.live.revision.load(Ordering::Relaxed)).filter(|revision| *revision > 0);
     json!({
         "name": identity.name,
         "version": identity.version,
@@ -253,12 +278,12 @@ fn of_client(identity: &Identity, client: &Client, now: Timestamp, revision: u64
         "sdk": client.sdk,
         "ai_sdk": client.ai_sdk,
         "platform": client.platform,
-        "connected": client.streams > 0 || now.0 - client.last < CONNECTED.0,
-        "streams": client.streams,
-        "revision": client.revision,
-        "behind": client.revision.map(|has| revision.saturating_sub(has)),
+        "connected": streams > 0 || now.0 - last < CONNECTED.0,
+        "streams": streams,
+        "revision": has,
+        "behind": has.map(|has| revision.saturating_sub(has)),
         "first_seen": rfc3339(Timestamp(client.first)),
-        "last_seen": rfc3339(if client.streams > 0 { now } else { Timestamp(client.last) }),
+        "last_seen": rfc3339(if streams > 0 { now } else { Timestamp(last) }),
         "evaluations": client.evaluations,
         "events": client.events,
         "dropped_events": client.dropped,
@@ -294,7 +319,8 @@ mod tests {
         let view = clients.view(Timestamp(3), 9);
         assert_eq!(view["clients"][0]["warning"]["code"], "context_from_dictionary");
         assert_eq!(view["evaluations"][0]["evaluations"], 6);
-        for (agent, report) in [("PythonClient/9.18.2", report(3, 1)), ("NodeJSClient/9.13.7", report(3, 0))] {
+        for (agent, report) in [("PythonClient/9.18.2", report(3, 1)), ("NodeJSClient/9.13.7", report(3, 0))]
+        {
             let clients = Clients::default();
             assert!(clients.reported(&identity(agent), Timestamp(1), &report).is_none(), "{agent}");
         }
@@ -302,12 +328,15 @@ mod tests {
 
     #[test]
     fn a_stream_is_connected_while_it_lives_and_tells_the_revision() {
-        let clients = Arc::new(Clients::default());
-        let mut stream = open(&clients, identity("NodeJSClient/9.13.7"), Timestamp(0));
+        let clients = Clients::default();
+        let stream = open(&clients, &identity("NodeJSClient/9.13.7"), Timestamp(0));
         stream.has(7, Timestamp(5));
         let later = Timestamp(CONNECTED.0 + 10);
         let one = clients.view(later, 9)["clients"][0].clone();
-        assert_eq!((&one["connected"], &one["revision"], &one["behind"]), (&json!(true), &json!(7), &json!(2)));
+        assert_eq!(
+            (&one["connected"], &one["revision"], &one["behind"]),
+            (&json!(true), &json!(7), &json!(2))
+        );
         assert_eq!((&one["name"], &one["version"]), (&json!("NodeJSClient"), &json!("9.13.7")));
         drop(stream);
         assert_eq!(clients.view(later, 9)["clients"][0]["connected"], json!(false));

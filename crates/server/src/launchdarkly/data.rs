@@ -9,10 +9,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::access::{Refused, server_side};
+use super::clients::{self, Identity};
 use super::environment::{Data, Environment};
 use super::fdv1::Fdv1;
 use super::fdv2::{self, Fdv2};
@@ -37,13 +39,14 @@ struct Asked {
     app: Arc<App>,
     state: Arc<PlaceState>,
     environment: Arc<Environment>,
+    identity: Identity,
 }
 
 impl Asked {
     fn of(app: Arc<App>, headers: &HeaderMap) -> Result<Self, Refused> {
         let state = server_side(&app, headers)?;
         let environment = app.launchdarkly.of(&app, &state);
-        Ok(Self { app, state, environment })
+        Ok(Self { app, state, environment, identity: Identity::of(headers) })
     }
 
     fn data(&self) -> Arc<Data> {
@@ -75,12 +78,19 @@ impl Asked {
             (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
             (header::CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
         ];
-        let body = Body::from_stream(topic.stream(seat, since, greet));
+        let open = clients::open(&self.state.clients, &self.identity, self.app.now());
+        let (app, state) = (Arc::clone(&self.app), Arc::clone(&self.state));
+        let stream = topic.stream(seat, since, greet).inspect(move |_| {
+            open.has(state.serving().version.revision.0, app.now());
+        });
+        let body = Body::from_stream(stream);
         self.named((headers, body).into_response())
     }
 
     /// An answer that is not sent again to who has it.
     fn cached(&self, headers: &HeaderMap, tag: &str, body: impl FnOnce() -> Bytes) -> Response {
+        let revision = self.state.serving().version.revision.0;
+        self.state.clients.seen(&self.identity, self.app.now(), Some(revision));
         let tag = format!("\"{tag}\"");
         let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
         let same = |known: &str| {

@@ -114,8 +114,7 @@ async fn read(body: Body) -> Result<Option<Bytes>, ApiError> {
     let mut stream = body.into_data_stream();
     let (mut kept, mut length) = (BytesMut::new(), 0_usize);
     while let Some(piece) = stream.next().await {
-        let piece =
-            piece.map_err(|_| ApiError::new("body_unreadable", "The body did not arrive whole."))?;
+        let piece = piece.map_err(|_| ApiError::new("body_unreadable", "The body did not arrive whole."))?;
         length = length.saturating_add(piece.len());
         if length > limits::PAYLOAD_READ {
             break;
@@ -139,7 +138,9 @@ async fn text(headers: &HeaderMap, body: Body) -> Result<Option<Bytes>, ApiError
         Ok(text) => Ok(Some(Bytes::from(text))),
         Err(Inflate::TooLong) => Ok(None),
         // 400 is what an SDK survives.
-        Err(Inflate::Broken) => Err(ApiError::new("body_unreadable", "The body is not gzip, or was cut off.")),
+        Err(Inflate::Broken) => {
+            Err(ApiError::new("body_unreadable", "The body is not gzip, or was cut off."))
+        }
     }
 }
 

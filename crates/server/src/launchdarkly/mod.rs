@@ -7,15 +7,19 @@
 mod access;
 mod attribution;
 mod base64;
+mod client_side;
 pub(crate) mod clients;
 mod cors;
 mod data;
 mod environment;
 pub(crate) mod epochs;
+mod evaluated;
 mod fdv1;
 mod fdv2;
 mod intake;
+mod pings;
 mod remarks;
+mod watching;
 
 use std::sync::Arc;
 
@@ -28,6 +32,6 @@ pub(crate) use remarks::remarks;
 
 /// Every route of LaunchDarkly's SDKs.
 pub(crate) fn routes() -> Router<Arc<App>> {
-    let all = || Router::new().merge(data::routes()).merge(intake::routes());
+    let all = || Router::new().merge(data::routes()).merge(intake::routes()).merge(client_side::routes());
     all().nest("/ld", all())
 }

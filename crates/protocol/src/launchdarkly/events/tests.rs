@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use ensign_control::ids::Span;
 use crate::launchdarkly::ai::{Piece, calls};
+use ensign_control::ids::Span;
 
 fn read(json: &Json) -> Payload {
     payload(json.to_string().as_bytes()).unwrap()
@@ -66,7 +66,8 @@ fn one_bad_event_is_one_bad_event_and_one_object_is_a_payload() {
 #[test]
 fn the_pieces_of_a_model_call_come_together() {
     let event = |key: &str, value: f64, at: i64, run: Option<&str>| {
-        let mut data = json!({"configKey": "chat", "variationKey": "v3", "version": 3, "modelName": "sonnet"});
+        let mut data =
+            json!({"configKey": "chat", "variationKey": "v3", "version": 3, "modelName": "sonnet"});
         if let Some(run) = run {
             data["runId"] = run.into();
         }
