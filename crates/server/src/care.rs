@@ -71,7 +71,9 @@ impl App {
                 return Ok((text, Some(position)));
             }
             let record = Record::from_bytes(&bytes).map_err(|error| unreadable(&error))?;
-            text.push_str(&json!({ "position": position, "record": record }).to_string());
+            // Straight to text: units are numbers of 128 bits, which a JSON value in memory cannot hold.
+            let line = serde_json::to_string(&Line { position, record: &record });
+            text.push_str(&line.map_err(|error| unreadable(&error))?);
             text.push('\n');
             read += 1;
         }
@@ -114,4 +116,11 @@ impl App {
         self.deps.store.commit(Commit { audit: vec![draft], ..Commit::default() }).await?;
         Ok(gone)
     }
+}
+
+/// One record as it is exported.
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    position: u64,
+    record: &'a Record,
 }

@@ -209,7 +209,10 @@ async fn count(
     match app.pipeline.submit(state.place.clone(), received, meaning.events).await {
         Ok(_) => {}
         // It would never fit, and a 413 would end all events of some SDKs.
-        Err(Unavailable::TooLarge) => return Ok(app.telemetry.launchdarkly("too_long", total)),
+        Err(Unavailable::TooLarge) => {
+            app.telemetry.launchdarkly("too_long", total);
+            return Ok(());
+        }
         Err(error) => return Err(unavailable(error)),
     }
     for id in meaning.exposures {
