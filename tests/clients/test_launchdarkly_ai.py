@@ -5,8 +5,9 @@ import threading
 import time
 
 import pytest
-from ldai import LDAIClient, LDAIMetrics, TokenUsage
-from ldai.tracker import FeedbackKind
+from ldai import LDAIClient
+from ldai.providers.types import LDAIMetrics
+from ldai.tracker import FeedbackKind, TokenUsage
 from ldclient import Config, Context, LDClient
 
 PLACE = "/api/v1/projects/default/environments/production"
@@ -37,7 +38,7 @@ variants:
     messages: [{role: system, content: "Be brief."}]
   off:
     _ldMeta: {enabled: false}
-default: {variant: haiku}
+default_variant: haiku
 ---
 flag: relevance-judge
 type: json
@@ -48,7 +49,7 @@ variants:
     provider: {name: anthropic}
     messages: [{role: system, content: "Judge {{response_to_evaluate}}."}]
     evaluationMetricKey: "$ld:ai:judge:relevance"
-default: {variant: judge}
+default_variant: judge
 ---
 flag: research-agent
 type: json
@@ -58,7 +59,7 @@ variants:
     model: {name: claude-3-haiku}
     provider: {name: anthropic}
     instructions: "Research {{topic}}."
-default: {variant: agent}
+default_variant: agent
 """
 
 

@@ -102,6 +102,7 @@ def test_python_sends_every_event_once(trial, compressed):
     until(lambda: count(trial, "Score") - before[0] >= TRACKED)
     assert count(trial, "Score") - before[0] == TRACKED
     # 500 exposures, and every tracked event belongs to one.
+    until(lambda: accepted(trial) - before[1] >= TRACKED + 500)
     assert accepted(trial) - before[1] == TRACKED + 500
 
 
@@ -115,6 +116,7 @@ def test_node_sends_every_event_once(trial):
     assert json.loads(done.stdout.splitlines()[-1]) == {"evaluated": 500, "tracked": TRACKED}
     until(lambda: count(trial, "Score") - before[0] >= TRACKED)
     assert count(trial, "Score") - before[0] == TRACKED
+    until(lambda: accepted(trial) - before[1] >= TRACKED + 500)
     assert accepted(trial) - before[1] == TRACKED + 500
 
 

@@ -100,6 +100,21 @@ impl Engine {
         Some((exposed.stratum, exposed.new))
     }
 
+    /// Whether a running rollout goes by this unit and has not heard of its exposure. Clients send exposures and
+    /// outcomes side by side, so that the exposure may be on its way.
+    #[must_use]
+    pub fn awaits_exposure(&self, about: &About, time: Timestamp) -> bool {
+        let slots = self.by_flag.get(&about.flag).into_iter().flatten().copied();
+        let mut running = slots.filter(|slot| {
+            let roll = self.rolls.get(*slot as usize).and_then(Option::as_ref);
+            roll.is_some_and(|roll| self.running.get(&roll.watch().allocation) == Some(slot))
+        });
+        running.any(|slot| {
+            self.randomised(slot) == Some(Randomised::Unit)
+                && self.exposure_of(slot, about.unit, time).is_none()
+        })
+    }
+
     fn add_part(&mut self, key: Id128, part: Report, start: Timestamp) {
         let shard = &mut self.shards[key.shard()];
         shard.dirty = true;

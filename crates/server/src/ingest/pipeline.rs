@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use ensign_control::event::{Event, Fate};
+use ensign_control::event::{About, Event, Fate};
 use ensign_control::evidence::watch::{Stratum, Watch};
 use ensign_control::evidence::{Baseline, Engine, Held, Part, Record};
 use ensign_control::ids::{Epoch, FlagId, Place, RolloutId, Span, Timestamp};
@@ -143,6 +143,14 @@ impl Pipeline {
     pub async fn baseline(&self, flag: FlagId, variant: u16, metric: MetricRef) -> Option<Baseline> {
         let found = fold::ask(&self.fold, move |engine, _| engine.baseline(flag, variant, &metric)).await;
         found.flatten()
+    }
+
+    /// Whether some of these units are to be compared and no exposure of them is known at the time asked for.
+    pub async fn awaits_exposures(&self, asked: Vec<(About, Timestamp)>) -> bool {
+        let found = fold::ask(&self.fold, move |engine, _| {
+            asked.iter().any(|(about, time)| engine.awaits_exposure(about, *time))
+        });
+        found.await.unwrap_or(false)
     }
 
     /// What is held in memory for an environment.

@@ -1,6 +1,6 @@
 //! What the reports of LaunchDarkly's SDKs mean here: exposures, calls and scores of flags, units and metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ensign_control::event::{About, Call, Event, Identity, Served, What};
 use ensign_control::ids::{AllocationId, Epoch, Fingerprint, Key, Span, Timestamp};
@@ -122,6 +122,24 @@ pub(super) fn meaning(
     let mut meaning = reader.meaning;
     meaning.events.sort_by_key(|event| !matches!(event.what, What::Exposure { .. }));
     meaning
+}
+
+/// Whom outcomes are about, those left out whose exposure is among the events.
+pub(super) fn outcomes(events: &[Event]) -> Vec<(About, Timestamp)> {
+    let mut exposed = BTreeSet::new();
+    let mut asked = Vec::new();
+    for event in events {
+        match &event.what {
+            What::Exposure { served, .. } => {
+                exposed.extend(served.iter().map(|served| (served.flag, served.unit)))
+            }
+            What::Call(Call { about, start, .. }) => asked.extend(about.iter().map(|about| (*about, *start))),
+            What::Score { about, .. } => asked.extend(about.iter().map(|about| (*about, event.time))),
+            What::Request(_) | What::Outcome { .. } => {}
+        }
+    }
+    asked.retain(|(about, _)| !exposed.contains(&(about.flag, about.unit)));
+    asked
 }
 
 struct Reader<'a> {

@@ -6,6 +6,7 @@
 //! answered with 202.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -32,6 +33,8 @@ use crate::{ApiError, App, limits};
 
 /// Payloads longer than this are read on a thread for blocking work.
 const LONG: usize = 512 << 10;
+/// How long a payload waits for exposures that may be in another one. Units that are never exposed cost this once.
+const STRAGGLERS: Duration = Duration::from_secs(1);
 /// The smallest image there is: one transparent pixel.
 const PIXEL: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
 
@@ -206,6 +209,11 @@ async fn count(
     let unreadable = u64::from(payload.unreadable) + u64::from(payload.unknown);
     let total = payload.events.len() as u64;
     let meaning = attribution::meaning(state, &state.serving(), payload, &use_cases, &name, received);
+    // SDKs send payloads side by side: outcomes may be here before the exposure that they belong to.
+    let outcomes = attribution::outcomes(&meaning.events);
+    if !outcomes.is_empty() && app.pipeline.awaits_exposures(outcomes).await {
+        app.tasks.wait(STRAGGLERS).await;
+    }
     match app.pipeline.submit(state.place.clone(), received, meaning.events).await {
         Ok(_) => {}
         // It would never fit, and a 413 would end all events of some SDKs.
