@@ -11,7 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 NODE = os.environ.get("ENSIGN_NODE_CLIENTS")
-pytestmark = pytest.mark.skipif(NODE is None, reason="npm is not installed")
+pytestmark = pytest.mark.skipif(not NODE, reason="npm is not installed")
 
 # The document of the README, and what makes it visible in browsers.
 DOCUMENT = """\
@@ -29,7 +29,7 @@ class Page:
     """A page with the SDK, and the lines it prints."""
 
     def __init__(self, url: str, client_id: str, context: dict):
-        command = ["node", str(HERE / "node" / "browser.mjs"), url, client_id, json.dumps(context)]
+        command = ["node", str(HERE / "launchdarkly_browser.mjs"), url, client_id, json.dumps(context)]
         self.process = subprocess.Popen(command, cwd=NODE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lines = queue.Queue()
         threading.Thread(target=self.read, daemon=True).start()

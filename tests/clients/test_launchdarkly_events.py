@@ -106,11 +106,11 @@ def test_python_sends_every_event_once(trial, compressed):
     assert accepted(trial) - before[1] == TRACKED + 500
 
 
-@pytest.mark.skipif("ENSIGN_NODE_CLIENTS" not in os.environ, reason="npm is not installed")
+@pytest.mark.skipif(not os.environ.get("ENSIGN_NODE_CLIENTS"), reason="npm is not installed")
 def test_node_sends_every_event_once(trial):
     before = count(trial, "Score"), accepted(trial)
     key = trial.environment()["sdk_key"]
-    program = ["node", str(HERE / "node" / "events.mjs"), trial.url, key, str(TRACKED)]
+    program = ["node", str(HERE / "launchdarkly_events.mjs"), trial.url, key, str(TRACKED)]
     done = subprocess.run(program, cwd=os.environ["ENSIGN_NODE_CLIENTS"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"evaluated": 500, "tracked": TRACKED}

@@ -1,4 +1,4 @@
-// The unmodified SDK for browsers, with the few things of a browser that it uses: browser.mjs URL CLIENT_ID CONTEXT
+// The unmodified SDK for browsers, with the few things of a browser that it uses: launchdarkly_browser.mjs URL CLIENT_ID CONTEXT
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';

@@ -1,4 +1,4 @@
-// Evaluates and tracks with the unmodified server-side SDK for Node: events.mjs URL KEY COUNT
+// Evaluates and tracks with the unmodified server-side SDK for Node: launchdarkly_events.mjs URL KEY COUNT
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
