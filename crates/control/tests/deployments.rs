@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use ensign_control::catalogue::{Actor, Catalogue, Change, Command, Item, Rejected, RolloutAction, Scope};
+use ensign_control::catalogue::{
+    Actor, Catalogue, Change, Command, ExportFormat, Item, Mode, Rejected, RolloutAction, Scope, Source, Verb,
+};
 use ensign_control::deployment::Growth;
 use ensign_control::deployment::{
     Ask, Deployment, Monitor, NOTHING, NewApplication, NewEnvironment, NewProfile, NewStart, NewStrategy,
@@ -479,6 +481,16 @@ fn the_flags_of_a_document_follow_its_deployment_session_by_session() {
     assert_eq!(home, a, "flags of one version for every session");
     assert!(home.iter().any(|name| name == "1") && home.iter().any(|name| name == "2"));
     assert!(served(&world, "features.b").iter().all(|name| name == "1"), "it has not changed");
+    let text = world.catalogue.export(&world.place.project).text(ExportFormat::Yaml);
+    let again = Command::Apply {
+        project: world.place.project.clone(),
+        environment: None,
+        sources: vec![Source { name: "export".into(), text: text.into_bytes() }],
+        mode: Mode::Merge,
+        reason: None,
+    };
+    let plan = world.decide(&again).unwrap().answer.plan;
+    assert!(plan.iter().all(|item| item.verb == Verb::Keep), "an export applied changes nothing: {plan:#?}");
     world.ask(world.stopping(2, false));
     assert!(served(&world, "features.a").iter().all(|name| name == "1"));
     world.ask(world.starting("2"));

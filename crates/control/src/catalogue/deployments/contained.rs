@@ -59,6 +59,8 @@ fn new_record(draft: &Draft<'_>, profile: &Profile, key: &Key, name: &str) -> Fl
     let mut shared = Map::new();
     let about = format!("Flag {name} of configuration profile {}.", profile.name);
     shared.insert("description".into(), json!(about));
+    shared.insert("permanent".into(), json!(true));
+    shared.insert("reason".into(), json!("a flag of a configuration profile"));
     FlagRecord {
         key: key.clone(),
         value_type: "json".to_owned(),

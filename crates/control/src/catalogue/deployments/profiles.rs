@@ -68,6 +68,9 @@ pub(super) fn create(draft: &mut Draft<'_>, new: &NewProfile) -> Result<(), Reje
     let mut shared = Map::new();
     let about = new.description.clone().unwrap_or_else(|| format!("Configuration profile {}.", new.name));
     shared.insert("description".into(), json!(about));
+    // It lives as long as the profile, not as long as a release.
+    shared.insert("permanent".into(), json!(true));
+    shared.insert("reason".into(), json!("a configuration profile"));
     let nothing = VariantRecord { name: NOTHING.to_owned(), value: json!(null), named: true };
     let record = FlagRecord {
         key: flag.clone(),
