@@ -8,3 +8,4 @@ pub mod events;
 pub mod launchdarkly;
 pub mod ofrep;
 pub mod problem;
+pub mod stream;
