@@ -8,10 +8,10 @@ mod frame;
 mod wire;
 
 pub use definition::{BadItem, flag_from_json, flag_to_json, segment_from_json, segment_to_json};
-pub use frame::{Attribution, BadFrame, Cursor, Frame, Hello, Patch, Put};
+pub use frame::{Attribution, BadFrame, Frame, Hello, Patch, Position, Put};
 
 /// The version of the protocol; a client refuses frames of another.
 pub const VERSION: u32 = 1;
 
 /// The seconds of silence after which the server says that it is still there.
-pub const HEARTBEAT_SECONDS: u32 = 15;
+pub const HEARTBEAT_SECONDS: u32 = 24;

@@ -258,6 +258,8 @@ pub(crate) fn place_keys(secret: &SecretKey, image: &Image, place: &Place) -> Op
     }
     // The newest signs.
     tokens.sort_by_key(|key| std::cmp::Reverse(key.id));
+    // Behind them: only what signs is looked for in front.
+    tokens.extend(tokens.clone().iter().map(TokenKey::for_sdks));
     let unit = open(secret, image, &scope, "unit_key")?.try_into().ok()?;
     Some(BookKeys { tokens, unit })
 }

@@ -2,74 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
 use ensign_control::token::TokenKey;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::VERSION;
 
-/// Which configuration a client holds. Text: `{revision}-{overlay}-{run}`, the last in hexadecimal.
-///
-/// The revision only grows, whoever serves. Overlays (opt-ins, kills that hold in memory) are numbered by one run of
-/// one server; between different runs of one revision only the server can tell which is newer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
-    /// The environment's revision.
+/// Which configuration a client holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Names the content, to be sent back when connecting; opaque.
+    pub cursor: String,
+    /// The environment's revision. It only grows, whoever serves.
     pub revision: u64,
-    /// Rises with each change within a revision.
+    /// Numbers changes within a revision (opt-ins, kills that hold in memory); begins anew when a server starts, so
+    /// it is compared within one connection only.
     pub overlay: u64,
-    /// Which run of which server numbered the overlay.
-    pub run: u64,
-}
-
-impl Cursor {
-    /// Whether `self` is certainly newer than `other`, or of another run of the same revision.
-    #[must_use]
-    pub fn may_follow(&self, other: &Self) -> bool {
-        match self.revision.cmp(&other.revision) {
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => self.run != other.run || self.overlay > other.overlay,
-        }
-    }
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{:x}", self.revision, self.overlay, self.run)
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = BadFrame;
-    fn from_str(text: &str) -> Result<Self, BadFrame> {
-        let bad = || BadFrame(format!("`{text}` is not a cursor"));
-        let mut parts = text.split('-');
-        let (Some(revision), Some(overlay), Some(run), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(bad());
-        };
-        Ok(Self {
-            revision: revision.parse().map_err(|_| bad())?,
-            overlay: overlay.parse().map_err(|_| bad())?,
-            run: u64::from_str_radix(run, 16).map_err(|_| bad())?,
-        })
-    }
-}
-
-impl Serialize for Cursor {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Cursor {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
-    }
 }
 
 /// Why a frame cannot be used, as a sentence.
@@ -152,7 +101,8 @@ pub struct Put {
     /// The protocol's version.
     pub v: u32,
     /// Where the client is after it.
-    pub cursor: Cursor,
+    #[serde(flatten)]
+    pub at: Position,
     /// Flags by key, each as [`super::flag_to_json`] writes it.
     pub flags: BTreeMap<String, Json>,
     /// Segments by key, each as [`super::segment_to_json`] writes it.
@@ -164,10 +114,11 @@ pub struct Put {
 pub struct Patch {
     /// The protocol's version.
     pub v: u32,
-    /// What the client must hold.
-    pub from: Cursor,
+    /// The cursor of what the client must hold.
+    pub from: String,
     /// Where the client is after it.
-    pub cursor: Cursor,
+    #[serde(flatten)]
+    pub at: Position,
     /// Flags that are new, different or gone.
     #[serde(default)]
     pub flags: BTreeMap<String, Option<Json>>,
@@ -226,41 +177,13 @@ impl Frame {
 mod tests {
     use super::*;
 
-    fn cursor(text: &str) -> Cursor {
-        text.parse().expect("a cursor")
-    }
-
-    #[test]
-    fn cursors_go_there_and_back() {
-        for text in ["0-0-0", "41-3-9f2c"] {
-            assert_eq!(cursor(text).to_string(), text);
-        }
-        for bad in ["", "1", "1-2", "1-2-3-4", "a-0-0", "1-0-zz", "-1-0-0"] {
-            assert!(bad.parse::<Cursor>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn what_may_follow_what() {
-        for (later, earlier, may) in [
-            ("2-0-a", "1-5-a", true),
-            ("1-1-a", "1-0-a", true),
-            ("1-0-a", "1-0-a", false),
-            ("1-0-a", "1-1-a", false),
-            ("1-0-b", "1-1-a", true),
-            ("1-9-b", "2-0-a", false),
-        ] {
-            assert_eq!(cursor(later).may_follow(&cursor(earlier)), may, "{later} after {earlier}");
-        }
-    }
-
     #[test]
     fn frames_of_another_version_or_shape_are_refused_and_new_events_ignored() {
         assert_eq!(Frame::read("later", "{"), Ok(Frame::Other));
         for (event, data) in [
             ("put", "{}"),
-            ("put", r#"{"v":2,"cursor":"1-0-0","flags":{},"segments":{}}"#),
-            ("patch", r#"{"v":1,"cursor":"1-0-0"}"#),
+            ("put", r#"{"v":2,"cursor":"c","revision":1,"overlay":0,"flags":{},"segments":{}}"#),
+            ("patch", r#"{"v":1,"cursor":"c"}"#),
             ("hello", "[]"),
         ] {
             assert!(Frame::read(event, data).is_err(), "{event} {data}");
