@@ -74,11 +74,20 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         any::<u16>(),
     )
         .prop_map(|(id, epoch, unit, hash, experiment, intervals, control)| {
-            Outcome::Split(Allocation { id: AllocationId(id), epoch, unit, hash, experiment, intervals, control })
+            Outcome::Split(Allocation {
+                id: AllocationId(id),
+                epoch,
+                unit,
+                hash,
+                experiment,
+                intervals,
+                control,
+            })
         });
-    let gate = (name(), name(), unit(), any::<u32>(), any::<u16>()).prop_map(|(id, salt, unit, weight, variant)| {
-        Outcome::Gate { gate: Gate { id, salt, unit, weight }, variant }
-    });
+    let gate =
+        (name(), name(), unit(), any::<u32>(), any::<u16>()).prop_map(|(id, salt, unit, weight, variant)| {
+            Outcome::Gate { gate: Gate { id, salt, unit, weight }, variant }
+        });
     prop_oneof![any::<u16>().prop_map(Outcome::Fixed), split, gate]
 }
 
@@ -88,9 +97,7 @@ fn variants() -> impl Strategy<Value = (ValueKind, Vec<Variant>)> {
             ValueKind::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
             ValueKind::String => name().prop_map(Value::String).boxed(),
             ValueKind::Int => any::<i64>().prop_map(Value::Int).boxed(),
-            ValueKind::Float => {
-                prop_oneof![Just(1.0), -1e9..1e9].prop_map(Value::Float).boxed()
-            }
+            ValueKind::Float => prop_oneof![Just(1.0), -1e9..1e9].prop_map(Value::Float).boxed(),
             ValueKind::Json => json_value().prop_map(Value::Json).boxed(),
         };
         let variant = (name(), value).prop_map(|(name, value)| Variant { name, value });
@@ -113,8 +120,11 @@ fn flag() -> impl Strategy<Value = Flag> {
     let pin = (name(), who, any::<u16>()).prop_map(|(id, who, variant)| Pin { id, who, variant });
     let target = (name(), prop::collection::vec(name(), 0..3), any::<u16>())
         .prop_map(|(kind, keys, variant)| Target { kind, keys, variant });
-    let rule = (name(), conditions(), outcome())
-        .prop_map(|(id, conditions, outcome)| Rule { id, conditions, outcome });
+    let rule = (name(), conditions(), outcome()).prop_map(|(id, conditions, outcome)| Rule {
+        id,
+        conditions,
+        outcome,
+    });
     let needed = (name(), any::<u16>()).prop_map(|(flag, variant)| Prerequisite { flag, variant });
     let head = (any::<u64>(), any::<bool>(), variants(), prop::option::of(any::<u16>()), name());
     let lists = (
@@ -126,7 +136,10 @@ fn flag() -> impl Strategy<Value = Flag> {
         prop::option::of(any::<u16>()),
     );
     (head, lists).prop_map(
-        |((version, on, (kind, variants), off_variant, salt), (prerequisites, pins, targets, rules, fallthrough, kill))| {
+        |(
+            (version, on, (kind, variants), off_variant, salt),
+            (prerequisites, pins, targets, rules, fallthrough, kill),
+        )| {
             Flag {
                 key: "f".to_owned(),
                 version,
@@ -148,7 +161,8 @@ fn flag() -> impl Strategy<Value = Flag> {
 
 fn segment() -> impl Strategy<Value = Segment> {
     let list = || {
-        let one = (name(), prop::collection::vec(name(), 0..3)).prop_map(|(kind, keys)| KeyList { kind, keys });
+        let one =
+            (name(), prop::collection::vec(name(), 0..3)).prop_map(|(kind, keys)| KeyList { kind, keys });
         prop::collection::vec(one, 0..2)
     };
     let rule = (name(), conditions(), prop::option::of(any::<u32>()), name(), attribute())

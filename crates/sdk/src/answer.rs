@@ -101,6 +101,18 @@ impl<'s> Answer<'s> {
         self.evaluation.reason
     }
 
+    /// All of it, as the evaluator gave it.
+    #[must_use]
+    pub fn evaluation(&self) -> Evaluation<'s> {
+        self.evaluation
+    }
+
+    /// Whether the flag's answer may differ from context to context.
+    #[must_use]
+    pub fn depends_on_context(&self) -> bool {
+        self.handle.is_some_and(|handle| self.snapshot.ruleset().depends_on_context(handle))
+    }
+
     /// What statistics must know about it.
     #[must_use]
     pub fn decision(&self) -> Decision {

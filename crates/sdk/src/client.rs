@@ -1,7 +1,7 @@
 //! The client: starts, evaluates, reports, stops.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -24,18 +24,13 @@ pub(crate) struct Shared {
     pub(crate) reports: Reports,
     contact: Mutex<Contact>,
     kept: AtomicBool,
-    ready: Mutex<bool>,
-    became_ready: Condvar,
+    ready: watch::Sender<bool>,
 }
 
 impl Shared {
     pub(crate) fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*ready {
-            *ready = true;
-            self.became_ready.notify_all();
-        }
+        self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
     }
 
     pub(crate) fn set_contact(&self, contact: Contact) {
@@ -97,10 +92,27 @@ impl Client {
     /// # Errors
     /// [`StartError`] when the settings cannot work or the machine refuses.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::on_own_thread(config, None)
+    }
+
+    /// A client like `old`, for a process that was forked from the one in which `old` was started: the thread of `old`
+    /// does not exist here. It serves what `old` served until it hears from the server. Only what needs no lock is read
+    /// of `old`; it must not be used or dropped any more.
+    ///
+    /// # Errors
+    /// [`StartError`] when the machine refuses.
+    pub fn forked(old: &Self) -> Result<Self, StartError> {
+        Self::on_own_thread(old.config().clone(), Some(old.snapshot()))
+    }
+
+    fn on_own_thread(config: Config, first: Option<Arc<Snapshot>>) -> Result<Self, StartError> {
         let machine = |why: std::io::Error| StartError::Machine(format!("the client's thread: {why}"));
         let (client, tasks) = Self::prepare(config, None)?;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(machine)?;
+        if let Some(first) = first.filter(|first| first.revision().is_some()) {
+            client.owner.shared.snapshot.store(first);
+            client.owner.shared.ready.send_replace(true);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(machine)?;
         let thread = std::thread::Builder::new()
             .name("ensign-sdk".to_owned())
             .spawn(move || runtime.block_on(tasks.run()))
@@ -141,8 +153,7 @@ impl Client {
             reports,
             contact: Mutex::new(Contact::Never),
             kept: AtomicBool::new(false),
-            ready: Mutex::new(held.at.is_some()),
-            became_ready: Condvar::new(),
+            ready: watch::Sender::new(held.at.is_some()),
         });
         let (stop, stopped) = watch::channel(false);
         let follower = (Arc::clone(&shared), transport.http.clone(), config.clone(), held, file);
@@ -152,6 +163,7 @@ impl Client {
             config: config.clone(),
             queue,
             numbers: Numbers::new(format!("sdk-{source}")),
+            told: 0,
         };
         let owner = Owner { shared, config, stop, thread: Mutex::new(None) };
         Ok((Self { owner: Arc::new(owner) }, Tasks { follower, sender, stopped }))
@@ -170,16 +182,25 @@ impl Client {
         self.owner.shared.snapshot.load_full()
     }
 
-    /// Waits until there is a ruleset, from the server or the disk; false when there is none in time.
+    /// Waits until there is a ruleset, from the server or the disk; false when there is none in time. For
+    /// threads outside any runtime.
     #[must_use]
     pub fn wait_ready(&self, longest: Duration) -> bool {
-        let shared = &self.owner.shared;
-        let ready = shared.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        let (ready, _) = shared
-            .became_ready
-            .wait_timeout_while(ready, longest, |ready| !*ready)
-            .unwrap_or_else(PoisonError::into_inner);
-        *ready
+        let ready = self.owner.shared.ready.borrow();
+        if *ready || longest.is_zero() {
+            return *ready;
+        }
+        drop(ready);
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+            return false;
+        };
+        runtime.block_on(self.ready(longest))
+    }
+
+    /// As [`Client::wait_ready`], for tasks.
+    pub async fn ready(&self, longest: Duration) -> bool {
+        let mut ready = self.owner.shared.ready.subscribe();
+        tokio::time::timeout(longest, ready.wait_for(|ready| *ready)).await.is_ok_and(|ready| ready.is_ok())
     }
 
     /// How well the server is heard.

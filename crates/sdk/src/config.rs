@@ -111,7 +111,9 @@ impl fmt::Display for BadConfig {
         match self {
             Self::Url(url) => write!(f, "`{url}` is not a URL: it begins with http:// or https://"),
             Self::Key => f.write_str("the SDK key is empty or has characters that no key has"),
-            Self::MobileKey => f.write_str("a mobile key may ask for answers, not for rules: use the SDK key"),
+            Self::MobileKey => {
+                f.write_str("a mobile key may ask for answers, not for rules: use the SDK key")
+            }
         }
     }
 }

@@ -28,7 +28,10 @@ pub(crate) fn dice() -> u64 {
 
 /// Milliseconds since 1970.
 pub(crate) fn wall_clock() -> i64 {
-    #[expect(clippy::disallowed_methods, reason = "the edge of the process that uses the SDK: events say when")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the edge of the process that uses the SDK: events say when"
+    )]
     let now = std::time::SystemTime::now();
     let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
@@ -204,6 +207,8 @@ pub(crate) struct Sender {
     pub(crate) config: Config,
     pub(crate) queue: mpsc::Receiver<Queued>,
     pub(crate) numbers: Numbers,
+    /// How many dropped notes the server has been told of.
+    pub(crate) told: u64,
 }
 
 impl Sender {
@@ -240,7 +245,7 @@ impl Sender {
     }
 
     /// Sends until it is acknowledged or will never be; at the stop it is tried once more.
-    async fn deliver(&self, batch: Batch, stop: &mut watch::Receiver<bool>) {
+    async fn deliver(&mut self, batch: Batch, stop: &mut watch::Receiver<bool>) {
         let mut left = vec![batch];
         let mut failures = 0;
         while let Some(mut batch) = left.pop() {
@@ -279,13 +284,14 @@ impl Sender {
         }
     }
 
-    async fn send(&self, batch: &Batch) -> (Option<u16>, Option<u64>) {
+    async fn send(&mut self, batch: &Batch) -> (Option<u16>, Option<u64>) {
+        let dropped = self.shared.reports.counts().dropped;
         let request = self
             .http
             .post(format!("{}/api/v1/events", self.config.url))
             .bearer_auth(&self.config.key)
             .header("content-type", "application/json")
-            .header("ensign-dropped", self.shared.reports.counts().dropped)
+            .header("ensign-dropped", dropped - self.told)
             .timeout(Duration::from_secs(30))
             .body(batch.body(wall_clock()));
         let Ok(response) = request.send().await else { return (None, None) };
@@ -297,6 +303,7 @@ impl Sender {
         let Ok(answer) = response.json::<serde_json::Value>().await else { return (None, None) };
         let refused = answer.get("refused").and_then(serde_json::Value::as_u64).unwrap_or(0);
         self.shared.reports.answered(batch.len(), refused);
+        self.told = dropped;
         (Some(200), None)
     }
 }
@@ -304,7 +311,7 @@ impl Sender {
 /// Whether the batch is to be sent at once.
 fn take_in(
     queued: Queued,
-    notes: &mut Vec<Box<Note>>,
+    notes: &mut Vec<Note>,
     flushed: &mut Vec<tokio::sync::oneshot::Sender<()>>,
 ) -> bool {
     match queued {

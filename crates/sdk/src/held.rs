@@ -181,8 +181,7 @@ impl Held {
         let mut changed: Vec<String> = flags.iter().map(|flag| flag.key.clone()).chain(gone_flags).collect();
         for flag in flags {
             if let Some(handle) = self.ruleset.flag(&flag.key) {
-                let info =
-                    FlagInfo { key: flag.key.as_str().into(), kind: flag.kind, definition: flag };
+                let info = FlagInfo { key: flag.key.as_str().into(), kind: flag.kind, definition: flag };
                 self.infos.insert(handle, Arc::new(info));
             }
         }
@@ -212,11 +211,7 @@ impl Held {
 }
 
 /// The item, unless it is gone or not understood; what is not understood is kept as a problem.
-fn take_in<T>(
-    bad: &mut BTreeMap<String, String>,
-    key: &str,
-    item: Option<Result<T, BadItem>>,
-) -> Option<T> {
+fn take_in<T>(bad: &mut BTreeMap<String, String>, key: &str, item: Option<Result<T, BadItem>>) -> Option<T> {
     bad.remove(key);
     match item? {
         Ok(item) => Some(item),

@@ -88,7 +88,7 @@ struct Counters {
 
 #[derive(Debug)]
 pub(crate) enum Queued {
-    Note(Box<Note>),
+    Note(Note),
     Flush(oneshot::Sender<()>),
 }
 
@@ -169,7 +169,7 @@ impl Reports {
 
     /// Puts a note into the queue, or drops and counts it.
     pub(crate) fn note(&self, time: i64, what: What) -> bool {
-        let fits = self.queue.try_send(Queued::Note(Box::new(Note { time, what }))).is_ok();
+        let fits = self.queue.try_send(Queued::Note(Note { time, what })).is_ok();
         let counter = if fits { &self.counters.noted } else { &self.counters.dropped };
         counter.fetch_add(1, Ordering::Relaxed);
         fits
@@ -223,9 +223,9 @@ impl Numbers {
     }
 
     /// Makes a batch. Numbers are given here and not when something is noted, so that what was dropped leaves no hole.
-    pub(crate) fn batch(&mut self, notes: impl IntoIterator<Item = Box<Note>>) -> Batch {
+    pub(crate) fn batch(&mut self, notes: impl IntoIterator<Item = Note>) -> Batch {
         let events = notes.into_iter().map(|note| {
-            let mut event = write(*note);
+            let mut event = write(note);
             event.insert("source".to_owned(), json!(self.source));
             event.insert("seq".to_owned(), json!(self.next));
             self.next += 1;

@@ -121,10 +121,17 @@ pub enum Contact {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Waiting { until: Timestamp },
+    Waiting {
+        until: Timestamp,
+    },
     /// Asked, and no frame yet.
-    Connecting { since: Timestamp },
-    Streaming { since: Timestamp, heard: Timestamp },
+    Connecting {
+        since: Timestamp,
+    },
+    Streaming {
+        since: Timestamp,
+        heard: Timestamp,
+    },
 }
 
 /// The state machine.
@@ -283,9 +290,10 @@ impl Sync {
                 if fits && self.is_new(&patch.at) {
                     return self.take(&patch.at);
                 }
-                let known = self.held.as_ref().is_some_and(|held| {
-                    held.cursor == patch.at.cursor || held.revision > patch.at.revision
-                }) || self.is_late(&patch.at);
+                let known =
+                    self.held.as_ref().is_some_and(|held| {
+                        held.cursor == patch.at.cursor || held.revision > patch.at.revision
+                    }) || self.is_late(&patch.at);
                 // A repeated or late frame says nothing new; else something between was lost.
                 if known { Vec::new() } else { self.begin_anew(now, dice) }
             }

@@ -92,7 +92,13 @@ impl Server {
             old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), None)).collect();
         let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(value));
         flags.extend(changed.map(|(key, value)| (key.clone(), Some(value.clone()))));
-        Frame::Patch(Patch { v: 1, from: before.cursor.clone(), at: at.clone(), flags, segments: BTreeMap::new() })
+        Frame::Patch(Patch {
+            v: 1,
+            from: before.cursor.clone(),
+            at: at.clone(),
+            flags,
+            segments: BTreeMap::new(),
+        })
     }
 
     /// Where a reader with this cursor reads on; none: it needs the whole.
@@ -155,7 +161,8 @@ impl World {
         assert!(after >= before, "the revision went back from {before:?} to {after:?}");
         assert_eq!(self.held.as_ref().map(|(at, _)| at), self.sync.held());
         if let Some((at, flags)) = &self.held {
-            let served = self.server.versions.iter().any(|(known, old)| known.cursor == at.cursor && old == flags);
+            let served =
+                self.server.versions.iter().any(|(known, old)| known.cursor == at.cursor && old == flags);
             assert!(served, "what is held was never served: {at:?} {flags:?}");
         }
     }
@@ -183,7 +190,8 @@ impl World {
         while let Some(connection) = self.connection
             && self.told + 1 < self.server.versions.len()
         {
-            let same = self.server.versions[self.told].0.cursor == self.server.versions[self.told + 1].0.cursor;
+            let same =
+                self.server.versions[self.told].0.cursor == self.server.versions[self.told + 1].0.cursor;
             if !same {
                 self.wire.push((connection, self.server.patch(self.told)));
             }
@@ -196,7 +204,8 @@ impl World {
         if self.wire.is_empty() {
             return;
         }
-        let at = if rough && self.dice.chance(15) { self.dice.below(self.wire.len() as u64) as usize } else { 0 };
+        let at =
+            if rough && self.dice.chance(15) { self.dice.below(self.wire.len() as u64) as usize } else { 0 };
         let (connection, frame) =
             if rough && self.dice.chance(10) { self.wire[at].clone() } else { self.wire.remove(at) };
         if rough && self.dice.chance(10) {

@@ -44,6 +44,7 @@ pub(crate) struct Telemetry {
     webhooks: Family<OutcomeLabel, Counter>,
     connections: Gauge,
     commits: Family<OutcomeLabel, Counter>,
+    dropped: Counter,
 }
 
 impl Default for Telemetry {
@@ -59,7 +60,9 @@ impl Default for Telemetry {
         registry.register("connections", "Open connections", connections.clone());
         let commits = Family::default();
         registry.register("changes", "Changes by outcome", commits.clone());
-        Self { registry, requests, evaluations, webhooks, connections, commits }
+        let dropped = Counter::default();
+        registry.register("client_dropped_events", "Events that clients say they dropped", dropped.clone());
+        Self { dropped, registry, requests, evaluations, webhooks, connections, commits }
     }
 }
 
@@ -75,6 +78,11 @@ impl Telemetry {
 
     pub(crate) fn webhook(&self, outcome: &'static str) {
         self.webhooks.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Events that a client could not keep.
+    pub(crate) fn client_dropped(&self, events: u64) {
+        self.dropped.inc_by(events);
     }
 
     pub(crate) fn change(&self, outcome: &'static str) {

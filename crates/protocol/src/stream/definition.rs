@@ -1,6 +1,8 @@
 //! Definitions to JSON and back, without loss.
 
-use ensign_eval::model::{self, AllocationId, AttributeRef, HashKey, Op, Outcome, PinnedTo, Value, ValueKind};
+use ensign_eval::model::{
+    self, AllocationId, AttributeRef, HashKey, Op, Outcome, PinnedTo, Value, ValueKind,
+};
 use serde_json::Value as Json;
 
 use super::wire;

@@ -150,7 +150,11 @@ impl Frame {
             serde_json::from_str(data).map_err(|why| BadFrame(why.to_string()))
         }
         let version = |v: u32| {
-            if v == VERSION { Ok(()) } else { Err(BadFrame(format!("frames of version {v} are not understood"))) }
+            if v == VERSION {
+                Ok(())
+            } else {
+                Err(BadFrame(format!("frames of version {v} are not understood")))
+            }
         };
         Ok(match event {
             "hello" => {
