@@ -19,9 +19,23 @@ class Ensign:
     data: Path
     credentials: dict
     binary: str
+    server: subprocess.Popen | None = None
 
     def environment(self, name: str = "production") -> dict:
         return self.credentials["projects"]["default"]["environments"][name]
+
+    def stop(self) -> None:
+        """Stops the server as an operator would."""
+        self.server.terminate()
+        self.server.wait(timeout=30)
+
+    def start(self) -> None:
+        """Starts it again on the same address and data."""
+        self.server, _ = launch(self.data, self.url.rsplit(":", 1)[1])
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
 
     def cli(self, *args: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess:
         """Runs the command line tool against this server."""
@@ -60,7 +74,7 @@ def launch(data: Path, port: str = "0"):
         found = re.search(r"http://127\.0\.0\.1:\d+", line)
         if found:
             credentials = json.loads((data / "credentials.json").read_text())
-            return server, Ensign(found.group(0), data, credentials, binary)
+            return server, Ensign(found.group(0), data, credentials, binary, server)
     raise AssertionError("the server ended before it named its address")
 
 
@@ -71,5 +85,4 @@ def ensign(tmp_path_factory):
     try:
         yield running
     finally:
-        server.terminate()
-        server.wait(timeout=30)
+        running.stop()

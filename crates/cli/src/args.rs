@@ -161,6 +161,9 @@ pub(crate) struct Serve {
     /// https://sns.eu-west-1.amazonaws.com; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) confirm_origin: Vec<String>,
+    /// The most OFREP evaluations a second and key; a key that asks more often is told to wait [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) ofrep_rate: Option<u32>,
     /// Log as JSON lines
     #[arg(long)]
     pub(crate) log_json: bool,

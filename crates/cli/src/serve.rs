@@ -26,6 +26,7 @@ pub(crate) async fn run(serve: &Serve, env: &Env, json: bool) -> End {
     let mut config = Config::new(listen, &data);
     config.behind_proxy = serve.behind_proxy;
     config.confirm.clone_from(&serve.confirm_origin);
+    config.ofrep_rate = serve.ofrep_rate;
     config.secret = match env.secret.as_deref().map(settings::key).transpose() {
         Ok(secret) => secret,
         Err(why) => return fail(json, &why, End::Usage),

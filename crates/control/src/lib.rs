@@ -13,4 +13,5 @@ pub mod lint;
 pub mod metric;
 pub mod receipt;
 pub mod rollout;
+pub mod subject;
 pub mod token;

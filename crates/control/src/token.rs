@@ -45,6 +45,17 @@ pub struct TokenKey {
     pub secret: [u8; 32],
 }
 
+impl TokenKey {
+    /// The key that clients which evaluate by themselves sign with. It is derived, so that they never hold the
+    /// server's own, and has a number of its own (this one's with the highest bit set), so that it can be told apart.
+    #[must_use]
+    pub fn for_sdks(&self) -> Self {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
+        mac.update(b"ensign sdk tokens");
+        Self { id: self.id | 0x80, secret: mac.finalize().into_bytes().into() }
+    }
+}
+
 impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenKey({}, secret)", self.id)

@@ -5,6 +5,9 @@
 
 pub mod appconfig;
 pub mod events;
+pub mod flagd;
 pub mod launchdarkly;
 pub mod ofrep;
+pub mod openfeature;
 pub mod problem;
+pub mod stream;

@@ -36,6 +36,7 @@ pub struct App {
     pub(crate) image: RwLock<Image>,
     pub(crate) access: ArcSwap<Access>,
     pub(crate) places: ArcSwap<BTreeMap<Place, Arc<PlaceState>>>,
+    pub(crate) rate: crate::rate::Rate,
     pub(crate) ready: AtomicBool,
     /// AWS key pairs by id.
     pub(crate) aws: ArcSwap<crate::appconfig::AwsKeys>,

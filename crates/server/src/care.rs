@@ -14,6 +14,13 @@ use crate::image::{place_scope, store_scope};
 use crate::keys::hex;
 use crate::{ApiError, App};
 
+/// One line of the raw export.
+#[derive(serde::Serialize)]
+struct RawLine<P> {
+    position: P,
+    record: Record,
+}
+
 impl App {
     /// Opts a unit in or out of a segment. Durable when this returns, and served by the next evaluation.
     pub(crate) async fn opt(&self, membership: &Membership, member: bool) -> Result<(), ApiError> {
@@ -71,9 +78,9 @@ impl App {
                 return Ok((text, Some(position)));
             }
             let record = Record::from_bytes(&bytes).map_err(|error| unreadable(&error))?;
-            // Straight to text: units are numbers of 128 bits, which a JSON value in memory cannot hold.
-            let line = serde_json::to_string(&Line { position, record: &record });
-            text.push_str(&line.map_err(|error| unreadable(&error))?);
+            // Written straight as text: ids of 128 bits do not fit the numbers of a JSON value.
+            let line = serde_json::to_string(&RawLine { position, record });
+            text.push_str(&line.expect("a record has string keys and finite numbers"));
             text.push('\n');
             read += 1;
         }
@@ -116,11 +123,4 @@ impl App {
         self.deps.store.commit(Commit { audit: vec![draft], ..Commit::default() }).await?;
         Ok(gone)
     }
-}
-
-/// One record as it is exported.
-#[derive(serde::Serialize)]
-struct Line<'a> {
-    position: u64,
-    record: &'a Record,
 }

@@ -16,6 +16,8 @@ pub struct Config {
     pub secret: Option<[u8; 32]>,
     /// Origins, such as `https://sns.eu-west-1.amazonaws.com`, whose addresses may be asked to confirm a subscription.
     pub confirm: Vec<String>,
+    /// How often one key may evaluate by OFREP, per second; none: as often as it likes.
+    pub ofrep_rate: Option<u32>,
     /// Sizes and times of ingestion.
     pub ingest: crate::ingest::Settings,
 }
@@ -31,6 +33,7 @@ impl Config {
             behind_proxy: false,
             secret: None,
             confirm: Vec::new(),
+            ofrep_rate: None,
             ingest: Default::default(),
         }
     }

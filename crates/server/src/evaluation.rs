@@ -4,14 +4,14 @@
 
 use ensign_control::event::{Event, Identity, Served, What};
 use ensign_control::ids::{AllocationId, Epoch, Fingerprint, Timestamp};
+use ensign_control::subject::{unit_key, unit_of, unit_word};
 use ensign_control::token::{self, Token};
-use ensign_eval::model::{self, Flag, Outcome};
-use ensign_eval::{Attr, Context as _, ContextBuf, Decision, Evaluation, KindRef, NameRef, Reason, Trace};
+use ensign_eval::model::{self, Flag};
+use ensign_eval::{ContextBuf, Decision, Evaluation, Reason, Trace};
 use serde_json::{Map, Value as Json, json};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::App;
-use crate::ingest::unit_word;
 use crate::serving::{PlaceState, Serving};
 
 /// What one evaluation gave.
@@ -140,58 +140,12 @@ fn served(
 ) -> Option<Served> {
     let variant = evaluation.variant?;
     let decision = evaluation.decision;
-    let unit = unit_of(flag, decision.allocation);
-    let unit = serving.book.unit(&unit_word(&unit), &unit_key(context, &unit)?);
+    let user = model::Unit::user();
+    let unit = unit_of(flag, decision.allocation).unwrap_or(&user);
+    let unit = serving.book.unit(&unit_word(unit), &unit_key(context, unit)?);
     let split = decision.allocation.filter(|_| decision.compared);
     let split = split.map(|id| (AllocationId(id.0), Epoch(decision.epoch)));
     Some(Served { flag: *serving.ids.get(&flag.key)?, variant, split, unit })
-}
-
-/// What is randomised: the unit of the allocation that decided, else that of the flag's last split, else the user.
-pub(crate) fn unit_of(flag: &Flag, allocation: Option<model::AllocationId>) -> model::Unit {
-    let outcomes = flag.rules.iter().map(|rule| &rule.outcome).chain([&flag.fallthrough]);
-    let mut last = None;
-    for outcome in outcomes {
-        let Outcome::Split(split) = outcome else { continue };
-        if Some(split.id) == allocation {
-            return split.unit.clone();
-        }
-        last = Some(&split.unit);
-    }
-    last.cloned().unwrap_or_else(model::Unit::user)
-}
-
-/// The unit's key, as the hash of a split reads it: a string, or a whole number in its plain spelling.
-pub(crate) fn unit_key(context: &ContextBuf, unit: &model::Unit) -> Option<String> {
-    match unit {
-        model::Unit::Named(name) => {
-            let kind = KindRef { is_user: name == model::USER, name };
-            if let Some(key) = context.key(kind) {
-                return Some(key.to_owned());
-            }
-            let user = KindRef { is_user: true, name: model::USER };
-            text_of(context.attribute(user, NameRef { id: u32::MAX, name })?)
-        }
-        model::Unit::Attribute { kind, by } => {
-            let kind = KindRef { is_user: kind == model::USER, name: kind };
-            if by.raw() == "key" {
-                return context.key(kind).map(str::to_owned);
-            }
-            let mut json = context.attribute(kind, NameRef { id: u32::MAX, name: by.top()? })?.to_json();
-            for name in by.rest() {
-                json = json.get_mut(name)?.take();
-            }
-            text_of(Attr::from_json(&json)?)
-        }
-    }
-}
-
-fn text_of(attribute: Attr<'_>) -> Option<String> {
-    match attribute.to_json() {
-        Json::String(text) => Some(text),
-        Json::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
-        _ => None,
-    }
 }
 
 /// Why, for people.

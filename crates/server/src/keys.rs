@@ -80,6 +80,13 @@ impl Access {
         Self { by_hash }
     }
 
+    /// Whether a key of this id may still read an environment.
+    pub(crate) fn is_valid(&self, id: &str, place: &Place, now: Timestamp) -> bool {
+        self.by_hash.values().any(|(grant, key)| {
+            grant.id == id && grant.reaches(place) && grant.may(KeyScope::Read) && key.valid(now)
+        })
+    }
+
     /// Who a token belongs to. Only the token's hash is looked up, and the hit is compared in constant time, so that
     /// time tells nothing about tokens.
     pub(crate) fn grant(&self, token: &str, now: Timestamp) -> Option<Grant> {
@@ -258,6 +265,8 @@ pub(crate) fn place_keys(secret: &SecretKey, image: &Image, place: &Place) -> Op
     }
     // The newest signs.
     tokens.sort_by_key(|key| std::cmp::Reverse(key.id));
+    // Behind them: only what signs is looked for in front.
+    tokens.extend(tokens.clone().iter().map(TokenKey::for_sdks));
     let unit = open(secret, image, &scope, "unit_key")?.try_into().ok()?;
     Some(BookKeys { tokens, unit })
 }

@@ -126,6 +126,7 @@ async fn compose(config: &Config, deps: Deps, secret: SecretKey) -> Result<Arc<A
         image: RwLock::new(Image::default()),
         access: ArcSwap::default(),
         places: ArcSwap::from_pointee(BTreeMap::new()),
+        rate: crate::rate::Rate::new(config.ofrep_rate),
         ready: AtomicBool::new(false),
         aws: ArcSwap::default(),
         directory: ArcSwap::default(),

@@ -45,6 +45,7 @@ pub(crate) struct Telemetry {
     connections: Gauge,
     commits: Family<OutcomeLabel, Counter>,
     launchdarkly: Family<OutcomeLabel, Counter>,
+    dropped: Counter,
 }
 
 impl Default for Telemetry {
@@ -64,7 +65,9 @@ impl Default for Telemetry {
         let help =
             "Events of LaunchDarkly SDKs: received, and among them those that were only counted or dropped";
         registry.register("launchdarkly_events", help, launchdarkly.clone());
-        Self { registry, requests, evaluations, webhooks, connections, commits, launchdarkly }
+        let dropped = Counter::default();
+        registry.register("client_dropped_events", "Events that clients say they dropped", dropped.clone());
+        Self { dropped, registry, requests, evaluations, webhooks, connections, commits, launchdarkly }
     }
 }
 
@@ -80,6 +83,11 @@ impl Telemetry {
 
     pub(crate) fn webhook(&self, outcome: &'static str) {
         self.webhooks.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Events that a client could not keep.
+    pub(crate) fn client_dropped(&self, events: u64) {
+        self.dropped.inc_by(events);
     }
 
     pub(crate) fn change(&self, outcome: &'static str) {

@@ -18,6 +18,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ensign-protocol", &["ensign-eval", "ensign-control"]),
     ("ensign-store", &[]),
     ("ensign-server", &["ensign-eval", "ensign-stats", "ensign-control", "ensign-protocol", "ensign-store"]),
+    ("ensign-sdk", &["ensign-eval", "ensign-control", "ensign-protocol"]),
+    ("ensign-openfeature", &["ensign-eval", "ensign-protocol", "ensign-sdk"]),
     ("ensign-sim", &["ensign-eval", "ensign-stats", "ensign-control"]),
     ("ensign-cli", &["ensign-eval", "ensign-control", "ensign-protocol", "ensign-store", "ensign-server"]),
     ("ensign-xtask", &[]),

@@ -8,10 +8,12 @@ mod documents;
 mod evaluate;
 mod flags;
 mod manage;
-mod ofrep;
+pub(crate) mod ofrep;
+mod ofrep_events;
 mod openapi;
 mod operate;
 mod rollouts;
+pub(crate) mod stream;
 mod things;
 
 use std::sync::Arc;
@@ -107,6 +109,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let api = openapi::finish(api);
     routes
         .merge(ofrep::routes())
+        .merge(stream::routes())
+        .merge(crate::flagd::routes())
         .merge(crate::ingest::routes())
         .merge(crate::launchdarkly::routes())
         .merge(crate::appconfig::routes())

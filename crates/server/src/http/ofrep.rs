@@ -11,13 +11,14 @@ use axum::extract::{Path, Request, State};
 use axum::http::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{options, post};
+use axum::routing::{get, options, post};
 use ensign_control::catalogue::KeyScope;
 use ensign_eval::{ContextBuf, ErrorKind, Reason, Silent};
 use ensign_protocol::ofrep::{self, Failure};
+use ensign_protocol::openfeature::why;
 use serde_json::{Map, Value as Json, json};
 
-use super::{auth, body};
+use super::{auth, body, ofrep_events};
 use crate::evaluation::Answer;
 use crate::serving::{PlaceState, Serving};
 use crate::{ApiError, App, limits};
@@ -29,11 +30,12 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/ofrep/v1/evaluate/flags", bulk())
         .route("/ofrep/v1/evaluate/flags/", bulk())
         .route("/ofrep/v1/evaluate/flags/{*key}", post(single).merge(options(preflight)))
+        .route("/ofrep/v1/events", get(ofrep_events::stream).merge(options(preflight)))
 }
 
 async fn preflight() -> Response {
     let headers = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS"),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, If-None-Match, X-API-Key"),
         (header::ACCESS_CONTROL_MAX_AGE, "86400"),
     ];
@@ -41,7 +43,7 @@ async fn preflight() -> Response {
 }
 
 /// Any origin: what a browser may read is decided by the key, never by a cookie.
-fn cors(mut response: Response) -> Response {
+pub(super) fn cors(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Retry-After"));
@@ -76,14 +78,29 @@ fn refused(key: Option<&str>, error: &ApiError) -> Response {
     response
 }
 
-/// The environment that the key belongs to.
-fn place(app: &App, headers: &HeaderMap) -> Result<Arc<PlaceState>, ApiError> {
+/// The environment that the key belongs to, and the key's id.
+fn place(app: &App, headers: &HeaderMap) -> Result<(Arc<PlaceState>, String), ApiError> {
     let grant = auth::authenticate(app, headers)?;
     auth::require(&grant, KeyScope::Read)?;
     let place = grant.place().ok_or_else(|| {
         ApiError::new("forbidden", "Use the SDK key of an environment: it says which flags are meant.")
     })?;
-    app.place(&place).ok_or_else(|| ApiError::new("not_ready", "The environment is not served."))
+    let state =
+        app.place(&place).ok_or_else(|| ApiError::new("not_ready", "The environment is not served."))?;
+    selected(headers, &state)?;
+    app.rate.take(&grant.id, app.now()).map_err(|seconds| {
+        ApiError::new("too_many", "This key asks more often than the server's operator allows.")
+            .retry_after(seconds)
+    })?;
+    Ok((state, grant.id))
+}
+
+/// A selector may only name what the key allows anyway.
+fn selected(headers: &HeaderMap, state: &PlaceState) -> Result<(), ApiError> {
+    let Some(text) = headers.get("flagd-selector") else { return Ok(()) };
+    let text = text.to_str().unwrap_or("\u{fffd}");
+    ensign_protocol::flagd::selects(text, &state.place.to_string())
+        .map_err(|why| ApiError::new("bad_header", why))
 }
 
 /// The context of a request. Nothing at all is an empty context.
@@ -105,7 +122,7 @@ fn context(bytes: &Bytes) -> Result<(Json, ContextBuf), Failure> {
 
 async fn single(State(app): State<Arc<App>>, Path(key): Path<String>, request: Request) -> Response {
     let state = match place(&app, request.headers()) {
-        Ok(state) => state,
+        Ok((state, _)) => state,
         Err(error) => return refused(Some(&key), &error),
     };
     let bytes = match body::read(request, limits::BODY).await {
@@ -130,8 +147,8 @@ async fn single(State(app): State<Arc<App>>, Path(key): Path<String>, request: R
 }
 
 async fn bulk(State(app): State<Arc<App>>, request: Request) -> Response {
-    let state = match place(&app, request.headers()) {
-        Ok(state) => state,
+    let (state, key_id) = match place(&app, request.headers()) {
+        Ok(found) => found,
         Err(error) => return refused(None, &error),
     };
     let known: Vec<HeaderValue> = request.headers().get_all(IF_NONE_MATCH).into_iter().cloned().collect();
@@ -145,7 +162,11 @@ async fn bulk(State(app): State<Arc<App>>, request: Request) -> Response {
     };
     let serving = state.serving();
     let version = serving.version;
-    let tag = ofrep::tag(&format!("{} {} {}", state.place, version.revision.0, version.overlay), &facts);
+    let now = app.now();
+    let window = ofrep_events::window(now);
+    let configuration =
+        format!("{} {} {} {key_id} {window}", state.place, version.revision.0, version.overlay);
+    let tag = ofrep::tag(&configuration, &facts);
     if known.iter().filter_map(|header| header.to_str().ok()).any(|header| ofrep::matches(header, &tag)) {
         return with_tag(cors(StatusCode::NOT_MODIFIED.into_response()), &tag);
     }
@@ -160,7 +181,9 @@ async fn bulk(State(app): State<Arc<App>>, request: Request) -> Response {
         })
         .collect();
     let metadata = json!({ "flagSetId": state.place.to_string(), "version": version.revision.0 });
-    with_tag(json_response(StatusCode::OK, &json!({ "flags": flags, "metadata": metadata })), &tag)
+    let streams = ofrep_events::announced(&state, &key_id, now);
+    let body = json!({ "flags": flags, "metadata": metadata, "eventStreams": streams });
+    with_tag(json_response(StatusCode::OK, &body), &tag)
 }
 
 fn with_tag(mut response: Response, tag: &str) -> Response {
@@ -177,20 +200,10 @@ fn item(app: &App, state: &PlaceState, serving: &Serving, answer: &Answer<'_>) -
         let handle = serving.ruleset.flag(&answer.flag.key);
         handle.is_some_and(|handle| serving.ruleset.depends_on_context(handle))
     };
-    let split = evaluation.decision.allocation.is_some();
-    let reason = match evaluation.reason {
-        // Everyone gets it until the next revision, whatever the context.
-        Reason::Kill => "STATIC",
-        Reason::Off => "DISABLED",
-        Reason::PrerequisiteFailed { .. } => "DEFAULT",
-        Reason::Pin { .. } | Reason::TargetMatch => "TARGETING_MATCH",
-        Reason::RuleMatch { gate, .. } if split || gate.is_some() => "SPLIT",
-        Reason::RuleMatch { .. } => "TARGETING_MATCH",
-        Reason::Fallthrough { .. } if split && !evaluation.decision.unit_missing => "SPLIT",
-        Reason::Fallthrough { .. } if depends() => "DEFAULT",
-        Reason::Fallthrough { .. } => "STATIC",
-        Reason::Error(ErrorKind::FlagNotFound) => return Err(Failure::not_found(&answer.flag.key)),
-        Reason::Error(ErrorKind::MalformedFlag) => {
+    let reason = match why(evaluation, depends) {
+        Ok(why) => why.word(),
+        Err(ErrorKind::FlagNotFound) => return Err(Failure::not_found(&answer.flag.key)),
+        Err(ErrorKind::MalformedFlag) => {
             return Err(Failure::general("The flag's definition is broken where this evaluation went."));
         }
     };
@@ -200,7 +213,12 @@ fn item(app: &App, state: &PlaceState, serving: &Serving, answer: &Answer<'_>) -
 }
 
 /// Primitives only: providers drop or choke on anything nested.
-fn metadata(app: &App, state: &PlaceState, serving: &Serving, answer: &Answer<'_>) -> Map<String, Json> {
+pub(crate) fn metadata(
+    app: &App,
+    state: &PlaceState,
+    serving: &Serving,
+    answer: &Answer<'_>,
+) -> Map<String, Json> {
     let mut all = Map::new();
     let mut put = |name: &str, value: Json| all.insert(name.to_owned(), value);
     put("flagSetId", json!(state.place.to_string()));

@@ -6,6 +6,7 @@ use ensign_control::deployment::UNIT;
 use ensign_control::event::Served;
 use ensign_control::ids::{AllocationId, Epoch, Fingerprint, FlagId, Key, Place, Span, Unit};
 use ensign_control::metric::Metric;
+pub use ensign_control::subject::unit_word;
 use ensign_control::token::{TokenKey, unit_hash, use_case_hash};
 use ensign_eval::model;
 use rustc_hash::FxHashMap;
@@ -69,15 +70,6 @@ impl FlagBook {
     #[must_use]
     pub fn unit_kind(&self, split: Option<AllocationId>) -> &str {
         split.and_then(|id| self.splits.get(&id)).map_or(&self.unit, |(_, word)| word)
-    }
-}
-
-/// How a unit of the ruleset is called in events and in hashes: `user`, `org`, or `user/plan` for an attribute.
-#[must_use]
-pub fn unit_word(unit: &model::Unit) -> String {
-    match unit {
-        model::Unit::Named(kind) => kind.clone(),
-        model::Unit::Attribute { kind, by } => format!("{kind}/{by}"),
     }
 }
 

@@ -36,6 +36,7 @@ async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     require(&grant, KeyScope::Ingest)?;
     let state = place(&app, &grant, request.uri().query().unwrap_or_default())?;
     let form = Form::of(request.headers())?;
+    let dropped = request.headers().get("ensign-dropped").and_then(|count| count.to_str().ok()?.parse().ok());
     let body = read_body(request, limits::EVENTS_BODY).await?;
     let received = app.now();
     let long = body.len() > LONG;
@@ -51,6 +52,7 @@ async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     };
     let Resolved { events, refused, prefix } = resolved;
     let fates = app.pipeline.submit(state.place.clone(), received, events).await.map_err(unavailable)?;
+    app.telemetry.client_dropped(dropped.unwrap_or(0));
     let mut fates = fates.into_iter();
     let mut answer = Answer::default();
     for refused in refused {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ensign_control::event::{About, Call, Event, Identity, Served, What};
 use ensign_control::ids::{AllocationId, Epoch, Fingerprint, Key, Span, Timestamp};
 use ensign_control::metric::{Metric, MetricRef, Shape, Status, ready_made};
+use ensign_control::subject::{unit_key, unit_of, unit_word};
 use ensign_eval::ContextBuf;
 use ensign_eval::model::{self, Flag, Outcome, Value};
 use ensign_protocol::events::Amount;
@@ -12,8 +13,8 @@ use ensign_protocol::launchdarkly::ai::{self, Config, Piece, Telling};
 use ensign_protocol::launchdarkly::events::{self as wire, Count, Evaluated, Payload, Rule};
 
 use super::epochs::FALLTHROUGH;
-use crate::evaluation::{exposure_id, unit_key, unit_of};
-use crate::ingest::{fitting, unit_word};
+use crate::evaluation::exposure_id;
+use crate::ingest::fitting;
 use crate::serving::{PlaceState, Serving};
 
 /// A client's clock that is ahead by less than this is left alone.
@@ -185,7 +186,7 @@ impl<'a> Reader<'a> {
         let epoch = Epoch(self.state.epochs.get(&seen.flag, seen.version?, rule)?);
         let key: Key = flag.key.parse().ok()?;
         let allocation = AllocationId::of(self.serving.book.place(), &key, rule);
-        let unit = split.map_or_else(|| unit_of(flag, None), |split| split.unit.clone());
+        let unit = split.map(|split| &split.unit).or_else(|| unit_of(flag, None)).cloned().unwrap_or_else(model::Unit::user);
         let context = ContextBuf::from_launchdarkly(&seen.context).ok()?;
         let unit = self.serving.book.unit(&unit_word(&unit), &unit_key(&context, &unit)?);
         let flag = *self.serving.ids.get(&seen.flag)?;
@@ -194,8 +195,8 @@ impl<'a> Reader<'a> {
 
     /// A flag and its unit in a context.
     fn about(&self, flag: &Flag, variant: Option<u16>, context: &ContextBuf) -> Option<About> {
-        let trial = trial(flag).map(|split| split.unit.clone());
-        let unit = trial.unwrap_or_else(|| unit_of(flag, None));
+        let unit = trial(flag).map(|split| &split.unit).or_else(|| unit_of(flag, None));
+        let unit = unit.cloned().unwrap_or_else(model::Unit::user);
         let unit = self.serving.book.unit(&unit_word(&unit), &unit_key(context, &unit)?);
         Some(About { flag: *self.serving.ids.get(&flag.key)?, variant, unit })
     }
