@@ -37,7 +37,9 @@ fn node_clients(root: &Path, target: &Path) -> Result<std::path::PathBuf, String
         if strict() {
             return Err("npm is not installed".into());
         }
-        eprintln!("clients: not run: npm is not installed (tests/clients: the AWS SDK for JavaScript, LaunchDarkly's for Node)");
+        eprintln!(
+            "clients: not run: npm is not installed (tests/clients: the AWS SDK for JavaScript, LaunchDarkly's for Node)"
+        );
         return Ok(std::path::PathBuf::new());
     }
     let folder = target.join("clients-node");
@@ -71,6 +73,8 @@ pub(crate) fn run(root: &Path) -> Done {
     if strict() {
         return Err("python3 is not installed".into());
     }
-    eprintln!("clients: not run: python3 is not installed (tests/clients: OFREP, AWS and LaunchDarkly clients)");
+    eprintln!(
+        "clients: not run: python3 is not installed (tests/clients: OFREP, AWS and LaunchDarkly clients)"
+    );
     Ok(())
 }
