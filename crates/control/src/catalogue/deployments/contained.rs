@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 
 use super::super::draft::Draft;
 use super::super::flags;
-use super::super::state::{FlagRecord, Prerequisite, VariantRecord};
+use super::super::state::{FlagRecord, Off, Prerequisite, VariantRecord};
 use super::super::view::View;
 use super::{apps, lookup};
 use crate::deployment::flags::Document;
@@ -101,7 +101,7 @@ pub(super) fn follow(draft: &mut Draft<'_>, place: &Place, profile: &Profile) {
         match &home.owned {
             Some(owned) if old != new => {
                 let asks = Prerequisite { flag: profile.flag.clone(), variant: owned.new.clone() };
-                (section.prerequisites, section.off) = (vec![asks], Some(old));
+                (section.prerequisites, section.off) = (vec![asks], Some(Off::Variant(old)));
             }
             Some(_) | None => (section.prerequisites, section.off) = (Vec::new(), None),
         }
