@@ -1,5 +1,4 @@
 //! The provider for Rust against a real server.
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::time::Duration;
 

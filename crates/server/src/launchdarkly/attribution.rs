@@ -132,7 +132,7 @@ pub(super) fn outcomes(events: &[Event]) -> Vec<(About, Timestamp)> {
     for event in events {
         match &event.what {
             What::Exposure { served, .. } => {
-                exposed.extend(served.iter().map(|served| (served.flag, served.unit)))
+                exposed.extend(served.iter().map(|served| (served.flag, served.unit)));
             }
             What::Call(Call { about, start, .. }) => asked.extend(about.iter().map(|about| (*about, *start))),
             What::Score { about, .. } => asked.extend(about.iter().map(|about| (*about, event.time))),
@@ -186,7 +186,11 @@ impl<'a> Reader<'a> {
         let epoch = Epoch(self.state.epochs.get(&seen.flag, seen.version?, rule)?);
         let key: Key = flag.key.parse().ok()?;
         let allocation = AllocationId::of(self.serving.book.place(), &key, rule);
-        let unit = split.map(|split| &split.unit).or_else(|| unit_of(flag, None)).cloned().unwrap_or_else(model::Unit::user);
+        let unit = split
+            .map(|split| &split.unit)
+            .or_else(|| unit_of(flag, None))
+            .cloned()
+            .unwrap_or_else(model::Unit::user);
         let context = ContextBuf::from_launchdarkly(&seen.context).ok()?;
         let unit = self.serving.book.unit(&unit_word(&unit), &unit_key(&context, &unit)?);
         let flag = *self.serving.ids.get(&seen.flag)?;
