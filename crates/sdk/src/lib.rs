@@ -9,7 +9,8 @@
 //!
 //! let client = Client::start(Config::new("http://127.0.0.1:7070", "ens-sdk-…"))?;
 //! client.wait_ready(std::time::Duration::from_secs(2));
-//! let context = Pairs::new("user-1", &[("plan", "pro".into())]);
+//! let facts = [("plan", "pro".into())];
+//! let context = Pairs::new("user-1", &facts);
 //! let now = client.read();
 //! let model = now.evaluate("inference_model", &context).str_or("claude-3-haiku");
 //! # Ok::<(), ensign_sdk::StartError>(())

@@ -1,6 +1,5 @@
 //! An evaluation through the client allocates nothing, once a unit's exposure is noted.
 #![expect(unsafe_code, reason = "an allocator that counts has to be one")]
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
 

@@ -169,9 +169,13 @@ impl Guard {
             }
         }
         for (lease, _) in held.into_values() {
-            // An unreleased lease expires by itself.
-            let _ = self.store.release(&lease.lease, lease.fence).await;
+            self.release(&lease).await;
         }
+    }
+
+    async fn release(&self, lease: &FenceCheck) {
+        // An unreleased lease expires by itself.
+        let _ = self.store.release(&lease.lease, lease.fence).await;
     }
 
     async fn look(&self, charge: &dyn Charge, held: &mut Held, whole: &mut Timestamp) {
@@ -185,7 +189,12 @@ impl Guard {
             }
         };
         let mut active = charge.active();
-        held.retain(|rollout, _| active.contains(rollout));
+        let over: Vec<RolloutId> = held.keys().filter(|rollout| !active.contains(rollout)).cloned().collect();
+        for rollout in over {
+            if let Some((lease, _)) = held.remove(&rollout) {
+                self.release(&lease).await;
+            }
+        }
         // Time alone moves rollouts too, but not ten times a second.
         if now >= *whole {
             *whole = now + WHOLE;
