@@ -109,7 +109,7 @@ async fn measure(streams: usize) {
     let key = credentials.projects["default"].environments["production"].sdk_key.clone();
     let http = reqwest::Client::builder().build().unwrap();
     let api = Api { http, url: running.url(), token: credentials.admin_token };
-    api.post("/apply", json!({ "files": [{ "name": "f", "text": DOCUMENTS }] })).await;
+    api.post("/apply", json!({ "files": [{ "name": "f.yaml", "text": DOCUMENTS }] })).await;
     // One stream first, so that what is made once is not counted for each.
     let mut one = Clients::start(&running.address.to_string(), &key, 1);
     one.line();
