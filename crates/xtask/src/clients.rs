@@ -8,9 +8,10 @@ use std::process::Command;
 use crate::{Done, cargo, run as execute, strict};
 
 /// What a client needs of the machine.
-const TOOLS: [(&str, &str); 2] = [
+const TOOLS: [(&str, &str); 3] = [
     ("python3", "clients for Python, Ensign's own among them"),
     ("npm", "OpenFeature's providers, LaunchDarkly's and the AWS SDK for JavaScript"),
+    ("protoc", "flagd's provider for Rust, which compiles its protocol"),
 ];
 
 /// Builds the server and the clients, installs what is unmodified below `target`, and runs the tests. A machine without
@@ -31,8 +32,6 @@ pub(crate) fn run(root: &Path) -> Done {
     let wheel = wheel(root, &target, &python)?;
     pip(&python, &["--force-reinstall".as_ref(), "--no-deps".as_ref(), wheel.as_os_str()])?;
     let launchdarkly = rust_client(&root.join("tests/clients/rust"), &target.join("clients-rust"))?;
-    let openfeature =
-        rust_client(&root.join("tests/clients/openfeature-rust"), &target.join("clients-openfeature-rust"))?;
     let mut tests = Command::new(&python);
     tests
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
@@ -40,9 +39,12 @@ pub(crate) fn run(root: &Path) -> Done {
         .env("ENSIGN_BINARY", target.join("debug/ensign"))
         .env("ENSIGN_WHEEL", &wheel)
         .env("ENSIGN_RUST_CLIENT", launchdarkly)
-        .env("ENSIGN_RUST_OPENFEATURE", openfeature)
         .env("ENSIGN_NODE_CLIENTS", "")
         .env("PYTHONDONTWRITEBYTECODE", "1");
+    if has("protoc") {
+        let from = root.join("tests/clients/openfeature-rust");
+        tests.env("ENSIGN_RUST_OPENFEATURE", rust_client(&from, &target.join("clients-openfeature-rust"))?);
+    }
     if has("npm") {
         let aws = node_clients(&root.join("tests/clients"), &target.join("clients-node"))?;
         let openfeature =
