@@ -2,7 +2,7 @@
 //! be, that every module opens with a sentence, that documentation agrees with the code.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use crate::{Done, output};
@@ -52,11 +52,8 @@ const IMPURE: &[&str] = &[
     "notify",
 ];
 
-/// Words that no file of the project contains, with the reason.
-const NEVER: &[(&str, &str)] = &[
-    ("../shared", "the project stands alone: bring the data in"),
-    ("#[ignore", "a test runs or does not exist"),
-];
+/// A test that is not run.
+const IGNORED: &str = "#[ignore";
 
 /// Runs every check and reports all that is wrong at once.
 pub(crate) fn run(root: &Path) -> Done {
@@ -66,7 +63,6 @@ pub(crate) fn run(root: &Path) -> Done {
     let files = tracked(root)?;
     for file in &files {
         let Ok(text) = std::fs::read_to_string(root.join(file)) else { continue };
-        words(file, &text, &mut wrong);
         if file.extension().is_some_and(|it| it == "rs") {
             source(file, &text, &mut wrong, &mut near);
         }
@@ -141,16 +137,21 @@ fn layers(root: &Path, wrong: &mut Vec<String>) -> Done {
     Ok(())
 }
 
-fn words(file: &Path, text: &str, wrong: &mut Vec<String>) {
-    if file.ends_with("crates/xtask/src/tidy.rs") {
-        return;
-    }
-    let rust = file.extension().is_some_and(|it| it == "rs");
-    for (word, why) in NEVER.iter().filter(|(word, _)| rust || !word.starts_with("#[")) {
-        if let Some(at) = text.lines().position(|line| line.contains(word)) {
-            wrong.push(format!("{}:{}: `{word}`: {why}", file.display(), at + 1));
+/// A path that a file writes relative to itself stays inside the project: the project stands alone.
+fn stays(file: &Path, target: &str) -> bool {
+    let mut depth = file.components().count() as i64 - 1;
+    for part in Path::new(target).components() {
+        depth += match part {
+            Component::ParentDir => -1,
+            Component::Normal(_) => 1,
+            Component::CurDir => 0,
+            Component::RootDir | Component::Prefix(_) => return false,
+        };
+        if depth < 0 {
+            return false;
         }
     }
+    true
 }
 
 fn source(file: &Path, text: &str, wrong: &mut Vec<String>, near: &mut Vec<String>) {
@@ -167,6 +168,20 @@ fn source(file: &Path, text: &str, wrong: &mut Vec<String>, near: &mut Vec<Strin
     let in_src = file.components().any(|part| part.as_os_str() == "src");
     if in_src && !text.trim_start_matches("#![").trim_start().starts_with("//!") && !text.contains("\n//! ") {
         wrong.push(format!("{}: open the module with a `//!` sentence that says what it is", file.display()));
+    }
+    for (at, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with(IGNORED) {
+            wrong.push(format!("{}:{}: a test runs or does not exist", file.display(), at + 1));
+        }
+        for target in line.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            if !stays(file, target) {
+                wrong.push(format!(
+                    "{}:{}: {target} is outside the project: bring it in",
+                    file.display(),
+                    at + 1
+                ));
+            }
+        }
     }
     let pure = PURE
         .iter()
@@ -189,9 +204,29 @@ fn links(root: &Path, file: &Path, text: &str, wrong: &mut Vec<String>) {
             if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
                 continue;
             }
-            if !root.join(folder).join(target).exists() {
+            if !stays(file, target) {
+                wrong.push(format!("{}:{}: {target} is outside the project", file.display(), at + 1));
+            } else if !root.join(folder).join(target).exists() {
                 wrong.push(format!("{}:{}: the link to {target} leads nowhere", file.display(), at + 1));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_may_climb_to_the_root_and_no_further() {
+        for (file, target, inside) in [
+            ("README.md", "docs/adr", true),
+            ("docs/guides/a.md", "../../README.md", true),
+            ("docs/guides/a.md", "../../../other/README.md", false),
+            ("README.md", "docs/../../other", false),
+            ("README.md", "/etc/hosts", false),
+        ] {
+            assert_eq!(stays(Path::new(file), target), inside, "{file} {target}");
         }
     }
 }
