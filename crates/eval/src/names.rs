@@ -26,6 +26,7 @@ impl Names {
 
     /// The number of a name, if it has one.
     #[must_use]
+    #[inline]
     pub fn id(&self, name: &str) -> Option<u32> {
         self.ids.get(name).copied()
     }
