@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::CommandFactory as _;
 use ensign_control::catalogue::Source;
 use ensign_control::lint::{self, Finding, Severity};
-use ensign_protocol::launchdarkly::{Availability, Payload, Sources};
+use ensign_protocol::launchdarkly::notes;
 use ensign_store::{Micros, backup};
 use serde_json::json;
 
@@ -48,13 +48,7 @@ pub(crate) fn lint(lint: &Lint, json: bool) -> End {
 fn launchdarkly(compiled: &lint::Compiled) -> Vec<Finding> {
     let mut findings = Vec::new();
     for definitions in &compiled.definitions {
-        let payload = Payload::default().next(&Sources {
-            flags: definitions.flags.iter().map(|flag| (flag, Availability::default())).collect(),
-            segments: definitions.segments.iter().map(|segment| (segment, [].as_slice())).collect(),
-            revision: 0,
-            opt_ins: 0,
-        });
-        for note in payload.notes {
+        for note in notes(definitions) {
             let finding = Finding {
                 code: note.code.to_owned(),
                 severity: if note.is_loss() { Severity::Warning } else { Severity::Note },

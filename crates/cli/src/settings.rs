@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 
 use crate::args::Target;
@@ -52,18 +53,10 @@ impl Env {
 
 /// Reads a key of 32 bytes in hexadecimal; the text itself is never repeated.
 pub(crate) fn key(text: &str) -> Result<[u8; 32], String> {
-    let wrong =
-        || "ENSIGN_SECRET_KEY must be 64 hexadecimal digits; `openssl rand -hex 32` makes one".to_owned();
-    let digits = text.trim().as_bytes();
-    let mut key = [0; 32];
-    if digits.len() != 64 {
-        return Err(wrong());
-    }
-    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
-        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
-    }
-    Ok(key)
+    let bytes = HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).ok();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
+        "ENSIGN_SECRET_KEY must be 64 hexadecimal digits; `openssl rand -hex 32` makes one".to_owned()
+    })
 }
 
 /// A server to talk to.

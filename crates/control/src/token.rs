@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -161,7 +162,7 @@ pub fn encode(token: &Token, key: &TokenKey) -> String {
     }
     let mac = sign(key, &out);
     out.extend(mac);
-    base64url(&out)
+    BASE64URL_NOPAD.encode(&out)
 }
 
 /// Checks a token's signature and reads it.
@@ -173,7 +174,7 @@ pub fn decode(text: &str, keys: &[TokenKey]) -> Result<Token, BadToken> {
     if text.len() > TOKEN_MAX {
         return Err(BadToken::Malformed);
     }
-    let bytes = from_base64url(text).ok_or(BadToken::Malformed)?;
+    let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| BadToken::Malformed)?;
     let body_end = bytes.len().checked_sub(MAC).ok_or(BadToken::Malformed)?;
     let (body, mac) = bytes.split_at(body_end);
     let [version, id, flags, rest @ ..] = body else { return Err(BadToken::Malformed) };
@@ -245,55 +246,6 @@ fn take_varint(rest: &mut &[u8]) -> Option<u64> {
         }
     }
     None
-}
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-fn base64url(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().fold(0_u32, |word, &byte| (word << 8) | u32::from(byte)) << (8 * (3 - chunk.len()));
-        for i in 0..=chunk.len() {
-            let at = (word >> (18 - 6 * i)) & 63;
-            text.push(char::from(ALPHABET[at as usize]));
-        }
-    }
-    text
-}
-
-fn from_base64url(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    for chunk in text.as_bytes().chunks(4) {
-        let mut word = 0_u32;
-        for &byte in chunk {
-            let digit = match byte {
-                b'A'..=b'Z' => byte - b'A',
-                b'a'..=b'z' => byte - b'a' + 26,
-                b'0'..=b'9' => byte - b'0' + 52,
-                b'-' => 62,
-                b'_' => 63,
-                _ => return None,
-            };
-            word = (word << 6) | u32::from(digit);
-        }
-        // A last chunk of one character holds no whole byte; leftover bits must be zero, so that every
-        // token has one spelling.
-        let (whole, spare) = match chunk.len() {
-            4 => (3, 0),
-            3 => (2, 2),
-            2 => (1, 4),
-            _ => return None,
-        };
-        if word & ((1 << spare) - 1) != 0 {
-            return None;
-        }
-        let word = word >> spare;
-        for i in (0..whole).rev() {
-            bytes.push((word >> (8 * i)) as u8);
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

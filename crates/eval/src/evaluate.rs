@@ -97,6 +97,8 @@ pub struct Decision {
     pub compared: bool,
     /// Whether a percentage was asked of a unit that the context lacks.
     pub unit_missing: bool,
+    /// The 60-bit hash of the unit that the arm was found by; 0 if there was none.
+    pub hash: u64,
 }
 
 /// Evaluates a flag by key.

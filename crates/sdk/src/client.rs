@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use data_encoding::HEXLOWER;
 use ensign_control::ids::Timestamp;
 use ensign_eval::{Context, FlagHandle};
 use tokio::sync::watch;
@@ -146,7 +147,7 @@ impl Client {
         let mut source = [0; 12];
         getrandom::fill(&mut source)
             .map_err(|why| StartError::Machine(format!("there are no random bytes: {why}")))?;
-        let source: String = source.iter().map(|byte| format!("{byte:02x}")).collect();
+        let source = HEXLOWER.encode(&source);
         let (reports, queue) = Reports::new(config.queue, config.exposures);
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(held.snapshot()),

@@ -9,12 +9,9 @@ use std::time::Duration;
 
 use ensign_control::ids::Span;
 use ensign_control::metric::Status;
-use ensign_control::subject::{unit_key, unit_of};
-use ensign_eval::model::Unit;
-use ensign_eval::{Context, Decision};
+use ensign_eval::Context;
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::{mpsc, oneshot};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::answer::{Answer, Record};
 
@@ -134,32 +131,30 @@ impl Reports {
     #[inline]
     pub(crate) fn expose(&self, answer: &Answer<'_>, context: &impl Context, now: impl FnOnce() -> i64) {
         let decision = answer.decision();
-        if decision.compared && self.exposures {
-            self.expose_compared(answer, decision, context, now);
+        if !decision.compared || !self.exposures {
+            return;
         }
-    }
-
-    fn expose_compared(
-        &self,
-        answer: &Answer<'_>,
-        decision: Decision,
-        context: &impl Context,
-        now: impl FnOnce() -> i64,
-    ) {
-        let Some(info) = answer.handle.and_then(|handle| answer.snapshot.info(handle)) else { return };
-        let user = Unit::Named(String::new());
-        let unit = unit_of(&info.definition, decision.allocation).unwrap_or(&user);
-        let Some(key) = unit_key(context, unit) else { return };
         let stratum = decision.allocation.map_or(0, |id| id.0)
             ^ (u64::from(decision.epoch) << 32)
             ^ u64::from(answer.variant_index().unwrap_or(0)).rotate_left(56);
-        // Zero stands for an empty place.
-        let id = xxh3_64_with_seed(key.as_bytes(), stratum) | 1;
+        // The hash stands for the unit: two units of one allocation share it once in 2^60. Zero is an empty place.
+        let id = (decision.hash ^ stratum) | 1;
         let place = &self.seen[(id >> 1) as usize % REMEMBERED];
         if place.load(Ordering::Relaxed) == id {
             return;
         }
         place.store(id, Ordering::Relaxed);
+        self.note_exposure(place, answer, context, now);
+    }
+
+    #[cold]
+    fn note_exposure(
+        &self,
+        place: &AtomicU64,
+        answer: &Answer<'_>,
+        context: &impl Context,
+        now: impl FnOnce() -> i64,
+    ) {
         let Some(record) = answer.record(context) else { return };
         if !self.note(now(), What::Exposure(record)) {
             // The next evaluation tries again.

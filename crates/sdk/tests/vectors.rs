@@ -116,7 +116,7 @@ fn tokens_are_read_as_what_they_were_made_from() {
         let text = |name: &str| case[name].as_str().unwrap();
         let bytes = |name: &str| -> Vec<u8> {
             let hex = text(name);
-            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+            data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap()
         };
         let (project, environment) = text("place").split_once('/').unwrap();
         let place = Place { project: project.parse().unwrap(), environment: environment.parse().unwrap() };

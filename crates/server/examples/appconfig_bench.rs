@@ -10,6 +10,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use ensign_protocol::appconfig::sigv4;
 use ensign_server::{Clock, Config, Server};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -21,10 +22,6 @@ const CONNECTIONS: usize = 16;
 const ROUND: Duration = Duration::from_secs(4);
 const ROUNDS: usize = 3;
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// A signed request as text; one signature is good for five minutes, so the load does not pay for signing.
 fn signed(
     address: SocketAddr,
@@ -35,16 +32,16 @@ fn signed(
     stamp: &str,
 ) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let hash = hex(&Sha256::digest(body));
+    let hash = HEXLOWER.encode(&Sha256::digest(body));
     let canonical =
         format!("{method}\n{path}\n{query}\nhost:{address}\nx-amz-date:{stamp}\n\nhost;x-amz-date\n{hash}");
     let date = &stamp[..8];
     let scope = format!("{date}/eu-west-1/appconfig/aws4_request");
-    let text = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
+    let text = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", HEXLOWER.encode(&Sha256::digest(canonical)));
     let key = sigv4::signing_key(pair.1, date, "eu-west-1");
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("a key of any length");
     mac.update(text.as_bytes());
-    let signature = hex(&mac.finalize().into_bytes());
+    let signature = HEXLOWER.encode(&mac.finalize().into_bytes());
     format!(
         "{method} {target} HTTP/1.1\r\nhost: {address}\r\nx-amz-date: {stamp}\r\nauthorization: AWS4-HMAC-SHA256 \
          Credential={}/{scope}, SignedHeaders=host;x-amz-date, Signature={signature}\r\ncontent-length: {}\r\n\r\n{body}",

@@ -68,7 +68,7 @@ impl<'s> Answer<'s> {
 
     /// The decision record.
     pub(crate) fn record(&self, revision: u64) -> Json {
-        let Decision { allocation, epoch, share, compared, unit_missing } = self.evaluation.decision;
+        let Decision { allocation, epoch, share, compared, unit_missing, hash: _ } = self.evaluation.decision;
         json!({
             "flag": self.flag.key,
             "variant": self.evaluation.variant,

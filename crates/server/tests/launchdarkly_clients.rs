@@ -3,6 +3,8 @@
 
 mod common;
 
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+
 use common::{Ensign, PLACE, answer};
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -16,16 +18,7 @@ const SETUP: &str = r#"[
 ]"#;
 
 fn base64(text: &str) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut out = String::new();
-    for chunk in text.as_bytes().chunks(3) {
-        let word =
-            chunk.iter().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for at in 0..=chunk.len() {
-            out.push(char::from(LETTERS[(word >> (18 - 6 * at)) as usize & 63]));
-        }
-    }
-    out
+    BASE64URL_NOPAD.encode(text.as_bytes())
 }
 
 fn client_id(ensign: &Ensign) -> &str {
@@ -133,7 +126,7 @@ async fn a_context_may_come_in_the_body_and_secure_mode_asks_for_its_hash() {
         use hmac::{Hmac, KeyInit as _, Mac as _};
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(ensign.sdk_key().as_bytes()).unwrap();
         mac.update(b"u1");
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        HEXLOWER.encode(&mac.finalize().into_bytes())
     };
     assert_eq!(report(&format!("{evalx}?h={hash}"), "application/json", None).await.0, 200);
     // Mobile applications show a key instead.

@@ -105,7 +105,7 @@ async fn a_receiver_that_was_down_hears_later_exactly_what_was_recorded() {
     let (time, signature) = second.0.split_once(",v1=").unwrap();
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(format!("{}.{}", time.strip_prefix("t=").unwrap(), second.2).as_bytes());
-    let expected: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes());
     assert_eq!(signature, expected);
 
     ensign.running.stop().await;

@@ -166,8 +166,8 @@ pub struct Version {
 
 /// Documents are mostly text, and a stored one should be readable; the rest is hexadecimal.
 pub(super) mod content {
+    use data_encoding::HEXLOWER;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::fmt::Write as _;
 
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
@@ -179,10 +179,7 @@ pub(super) mod content {
     pub(in crate::deployment) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         let stored = match std::str::from_utf8(bytes) {
             Ok(text) => Stored::Text(text.into()),
-            Err(_) => Stored::Hex(bytes.iter().fold(String::new(), |mut text, byte| {
-                let _ = write!(text, "{byte:02x}");
-                text
-            })),
+            Err(_) => Stored::Hex(HEXLOWER.encode(bytes)),
         };
         stored.serialize(to)
     }
@@ -192,11 +189,9 @@ pub(super) mod content {
     ) -> Result<Vec<u8>, D::Error> {
         match Stored::deserialize(from)? {
             Stored::Text(text) => Ok(text.into_owned().into_bytes()),
-            Stored::Hex(hex) => (0..hex.len())
-                .step_by(2)
-                .map(|at| hex.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-                .collect::<Option<_>>()
-                .ok_or_else(|| serde::de::Error::custom("the document is not hexadecimal")),
+            Stored::Hex(hex) => HEXLOWER
+                .decode(hex.as_bytes())
+                .map_err(|why| serde::de::Error::custom(format!("the document is not hexadecimal: {why}"))),
         }
     }
 }

@@ -178,18 +178,18 @@ impl Baselines {
     /// Takes in a reported request, or part of what is known of one.
     pub(crate) fn request(&mut self, series: u32, at: Timestamp, report: &Report) {
         let Some(hour) = self.hour(series, at) else { return };
-        let (ended, lasted) = (report.has_ended(), report.lasted());
-        if ended {
+        let lasted = report.lasted();
+        if let Some(status) = report.status {
             hour.requests += 1;
-            hour.by_status[report.status as usize] += 1;
-            if report.status.counts_against() && lasted.is_some_and(|lasted| lasted <= super::plan::EARLY) {
+            hour.by_status[status as usize] += 1;
+            if status.counts_against() && lasted.is_some_and(|lasted| lasted <= super::plan::EARLY) {
                 hour.early += 1;
             }
         }
         if report.first_token.0 >= 0 {
             hour.first_token.add(report.first_token.0 as f64 / 1e3);
         }
-        if ended && report.status != Status::Ok {
+        if report.status.is_some_and(|status| status != Status::Ok) {
             return;
         }
         if let Some(lasted) = lasted {

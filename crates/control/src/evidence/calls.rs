@@ -137,7 +137,7 @@ impl Engine {
         if !counted {
             self.schedule(key, None);
         }
-        if whole.has_ended() {
+        if whole.status.is_some() {
             self.complete(key);
         }
     }
@@ -152,15 +152,7 @@ impl Engine {
         about: &[About],
         time: Timestamp,
     ) -> Fate {
-        let sound = value.is_finite() && weight.is_finite() && weight > 0.0;
-        if !sound || matches!(metric, MetricRef::Builtin(_)) {
-            return Fate::BadValue;
-        }
-        let guards = self.late.get(&(place, metric.clone())).cloned().unwrap_or_default();
-        if let Some(bad) = self.misfit(&guards, value) {
-            self.refuse(bad, Reason::BadValue);
-            return Fate::BadValue;
-        }
+        let Some(guards) = self.guards_of(place, metric, [value, weight]) else { return Fate::BadValue };
         let mut targets: Vec<Target> = Vec::new();
         for about in about {
             if let Some(variant) = about.variant {
@@ -169,22 +161,7 @@ impl Engine {
             }
             self.targets_of_about(salt, about, time, &mut targets);
         }
-        let mut counted = Fate::Unattributed;
-        for target in &targets {
-            for (_, guard) in guards.iter().filter(|(roll, _)| *roll == target.roll) {
-                counted = counted.min(self.label(target, *guard, [value, weight], time));
-            }
-        }
-        if counted != Fate::Unattributed {
-            return counted;
-        }
-        if guards.is_empty() && !about.is_empty() {
-            return Fate::Accepted;
-        }
-        for (roll, _) in &guards {
-            self.refuse(*roll, Reason::NoExposure);
-        }
-        Fate::Unattributed
+        self.count(&targets, &guards, [value, weight], time, !about.is_empty())
     }
 
     fn targets_of_about(&self, salt: u128, about: &About, time: Timestamp, targets: &mut Vec<Target>) {

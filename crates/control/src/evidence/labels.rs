@@ -32,40 +32,64 @@ impl Engine {
         to: &Subject,
         time: Timestamp,
     ) -> Fate {
-        let sound = value.is_finite() && weight.is_finite() && weight > 0.0;
-        if !sound || matches!(metric, MetricRef::Builtin(_)) {
-            return Fate::BadValue;
-        }
-        let guards = self.late.get(&(place, metric.clone())).cloned().unwrap_or_default();
-        if let Some(bad) = self.misfit(&guards, value) {
-            self.refuse(bad, Reason::BadValue);
-            return Fate::BadValue;
-        }
+        let Some(guards) = self.guards_of(place, metric, [value, weight]) else { return Fate::BadValue };
         let Some(targets) = self.targets(place, salt, to, time, &guards) else { return Fate::Full };
         let (targets, found) = targets;
         for series in &found {
             self.baselines.outcome(*series, self.newest, metric, value);
         }
+        self.count(&targets, &guards, [value, weight], time, !found.is_empty())
+    }
+
+    /// Rollout and number of each guardrail that reads a metric; `None` if the metric cannot have this value.
+    pub(super) fn guards_of(
+        &mut self,
+        place: u16,
+        metric: &MetricRef,
+        [value, weight]: [f64; 2],
+    ) -> Option<Vec<(u32, u16)>> {
+        let sound = value.is_finite() && weight.is_finite() && weight > 0.0;
+        if !sound || matches!(metric, MetricRef::Builtin(_)) {
+            return None;
+        }
+        let guards = self.late.get(&(place, metric.clone())).cloned().unwrap_or_default();
+        if let Some(bad) = self.misfit(&guards, value) {
+            self.refuse(bad, Reason::BadValue);
+            return None;
+        }
+        Some(guards)
+    }
+
+    /// Counts a value at each target, for the guardrails of its rollout. `known`: the value is at least of a flag
+    /// that is known, so that where nobody guards its metric it is volume.
+    pub(super) fn count(
+        &mut self,
+        targets: &[Target],
+        guards: &[(u32, u16)],
+        value: [f64; 2],
+        time: Timestamp,
+        known: bool,
+    ) -> Fate {
         let mut counted = Fate::Unattributed;
-        for target in &targets {
+        for target in targets {
             for (_, guard) in guards.iter().filter(|(roll, _)| *roll == target.roll) {
-                counted = counted.min(self.label(target, *guard, [value, weight], time));
+                counted = counted.min(self.label(target, *guard, value, time));
             }
         }
-        // A metric nobody guards, of a flag that is known, is volume.
-        if counted == Fate::Unattributed && guards.is_empty() && !found.is_empty() {
+        if counted != Fate::Unattributed {
+            return counted;
+        }
+        if guards.is_empty() && known {
             return Fate::Accepted;
         }
-        if counted == Fate::Unattributed {
-            for (roll, _) in &guards {
-                self.refuse(*roll, Reason::NoExposure);
-            }
+        for (roll, _) in guards {
+            self.refuse(*roll, Reason::NoExposure);
         }
-        counted
+        Fate::Unattributed
     }
 
     /// The first rollout whose guardrail cannot have this value.
-    pub(super) fn misfit(&self, guards: &[(u32, u16)], value: f64) -> Option<u32> {
+    fn misfit(&self, guards: &[(u32, u16)], value: f64) -> Option<u32> {
         let fits = |roll: u32, guard: u16| {
             let of = self.rolls.get(roll as usize).and_then(Option::as_ref);
             of.and_then(|roll| roll.core.closer.plan.guards.get(usize::from(guard)))

@@ -31,14 +31,15 @@ pub(crate) struct Link {
     pub(crate) unit: Unit,
 }
 
-/// What was reported about a request.
+/// What was reported about a request, as far as it was told.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// Negative: its sender has not told both length and end, see [`Report::part`].
+    /// Negative: none.
     pub(crate) duration: Span,
     /// Negative: none.
     pub(crate) first_token: Span,
-    pub(crate) status: Status,
+    /// How it ended.
+    pub(crate) status: Option<Status>,
     /// Negative: none.
     pub(crate) tokens_in: i64,
     /// Negative: none.
@@ -118,92 +119,58 @@ impl Pending {
 impl Report {
     /// What an event says, or `None` if its numbers are impossible.
     pub(crate) fn of(request: &Request) -> Option<Self> {
-        let sound = request.duration.0 >= 0
-            && request.first_token.is_none_or(|t| t.0 >= 0)
-            && request.cost.is_none_or(|c| c.is_finite() && c >= 0.0);
-        sound.then(|| Self {
-            duration: request.duration,
-            first_token: request.first_token.unwrap_or(Span(-1)),
-            status: request.status,
-            tokens_in: request.tokens_in.map_or(-1, i64::from),
-            tokens_out: request.tokens_out.map_or(-1, i64::from),
-            cost: request.cost.unwrap_or(f64::NAN),
-        })
+        let Request { duration, first_token, status, tokens_in, tokens_out, cost, .. } = *request;
+        Self::new([Some(duration), first_token], Some(status), [tokens_in, tokens_out], cost)
     }
 
-    /// What one part of a call says, or `None` if its numbers are impossible. The stored form is that of a whole
-    /// report, so what is not known yet is said by the sign of the duration.
+    /// What one part of a call says, or `None` if its numbers are impossible.
     pub(crate) fn part(call: &Call) -> Option<Self> {
-        let sound = call.duration.is_none_or(|t| t.0 >= 0)
-            && call.first_token.is_none_or(|t| t.0 >= 0)
-            && call.cost.is_none_or(|c| c.is_finite() && c >= 0.0);
-        let duration = match (call.status, call.duration) {
-            (Some(_), Some(duration)) => duration,
-            (Some(_), None) => ENDED,
-            (None, None) => OPEN,
-            (None, Some(duration)) => Span(LASTED.0 - duration.0),
-        };
-        sound.then(|| Self {
-            duration,
-            first_token: call.first_token.unwrap_or(Span(-1)),
-            status: call.status.unwrap_or(Status::Ok),
-            tokens_in: call.tokens_in.map_or(-1, i64::from),
-            tokens_out: call.tokens_out.map_or(-1, i64::from),
-            cost: call.cost.unwrap_or(f64::NAN),
-        })
+        let Call { duration, first_token, status, tokens_in, tokens_out, cost, .. } = *call;
+        Self::new([duration, first_token], status, [tokens_in, tokens_out], cost)
+    }
+
+    fn new(
+        times: [Option<Span>; 2],
+        status: Option<Status>,
+        tokens: [Option<u32>; 2],
+        cost: Option<f64>,
+    ) -> Option<Self> {
+        let sound = times.iter().flatten().all(|time| time.0 >= 0)
+            && cost.is_none_or(|cost| cost.is_finite() && cost >= 0.0);
+        let [duration, first_token] = times.map(|time| time.unwrap_or(Span(-1)));
+        let [tokens_in, tokens_out] = tokens.map(|count| count.map_or(-1, i64::from));
+        let cost = cost.unwrap_or(f64::NAN);
+        sound.then_some(Self { duration, first_token, status, tokens_in, tokens_out, cost })
     }
 
     /// What is known with another part added. What was said first stays.
     pub(crate) fn with(self, part: Self) -> Self {
-        let duration = match (self.has_ended() || part.has_ended(), self.lasted().or(part.lasted())) {
-            (true, Some(duration)) => duration,
-            (true, None) => ENDED,
-            (false, None) => OPEN,
-            (false, Some(duration)) => Span(LASTED.0 - duration.0),
-        };
         let number = |first: i64, second: i64| if first >= 0 { first } else { second };
         Self {
-            duration,
+            duration: Span(number(self.duration.0, part.duration.0)),
             first_token: Span(number(self.first_token.0, part.first_token.0)),
-            status: if self.has_ended() { self.status } else { part.status },
+            status: self.status.or(part.status),
             tokens_in: number(self.tokens_in, part.tokens_in),
             tokens_out: number(self.tokens_out, part.tokens_out),
             cost: if self.cost.is_nan() { part.cost } else { self.cost },
         }
     }
 
-    /// Whether it is known how it ended.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.duration.0 >= 0 || self.duration == ENDED
-    }
-
     /// How long it took, where that is known.
     pub(crate) fn lasted(&self) -> Option<Span> {
-        match self.duration {
-            ENDED | OPEN => None,
-            Span(whole) if whole >= 0 => Some(Span(whole)),
-            Span(lasted) => Some(Span(LASTED.0 - lasted)),
-        }
+        (self.duration.0 >= 0).then_some(self.duration)
     }
 
     /// How the request ended by the rules of the rollout: what takes longer than the timeout is a timeout,
     /// at that time. `None`: neither its end nor its length is known.
     fn ended(&self, timeout: Span) -> Option<Ended> {
-        let status = self.has_ended().then_some(self.status);
         match self.lasted() {
-            Some(after) if after < timeout => Some(Ended { status, after: Some(after) }),
+            Some(after) if after < timeout => Some(Ended { status: self.status, after: Some(after) }),
             Some(_) => Some(Ended { status: Some(Status::Timeout), after: Some(timeout) }),
-            None => status.map(|status| Ended { status: Some(status), after: None }),
+            None => self.status.map(|status| Ended { status: Some(status), after: None }),
         }
     }
 }
-
-/// Neither length nor end is known.
-const OPEN: Span = Span(-1);
-/// The end is known, the length is not.
-const ENDED: Span = Span(-2);
-/// The length is known, below this; the end is not.
-const LASTED: Span = Span(-3);
 
 /// How a request ended, as far as it was told.
 #[derive(Clone, Copy)]
@@ -293,7 +260,7 @@ mod tests {
         Report {
             duration: Span::seconds(seconds),
             first_token: Span::seconds(1),
-            status,
+            status: Some(status),
             tokens_in: 10,
             tokens_out: 20,
             cost: f64::NAN,

@@ -4,8 +4,7 @@
 //! chained block log and the evidence; verifying replays the log, compares every number to the last bit, and decides
 //! again. Absent on purpose: a person's decisions, which are in the audit log.
 
-use std::fmt::Write as _;
-
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -87,7 +86,7 @@ impl Receipt {
                 .evidence
                 .as_ref()
                 .and(log)
-                .map(|log| Log { bytes: hex(&log.bytes), head: hex(&log.head) }),
+                .map(|log| Log { bytes: HEXLOWER.encode(&log.bytes), head: HEXLOWER.encode(&log.head) }),
             digest: String::new(),
         };
         receipt.digest = receipt.compute_digest();
@@ -102,38 +101,18 @@ impl Receipt {
     /// The digest over everything but itself.
     pub(crate) fn compute_digest(&self) -> String {
         let bare = Self { digest: String::new(), ..self.clone() };
-        hex(&Sha256::digest(bare.to_json().as_bytes()))
+        HEXLOWER.encode(&Sha256::digest(bare.to_json().as_bytes()))
     }
 
     /// The block log, if the hexadecimal is one.
     pub(crate) fn block_log(&self) -> Option<BlockLog> {
         let log = self.log.as_ref()?;
-        Some(BlockLog { bytes: unhex(&log.bytes)?, head: unhex(&log.head)?.try_into().ok()? })
+        let bytes = |text: &str| HEXLOWER.decode(text.as_bytes()).ok();
+        Some(BlockLog { bytes: bytes(&log.bytes)?, head: bytes(&log.head)?.try_into().ok()? })
     }
 }
 
 /// Evidence as a receipt holds it. Every finite number is written so that it reads back to the same bits.
 pub(crate) fn evidence_value(evidence: &Evidence) -> Value {
     serde_json::to_value(evidence).expect("evidence has text keys only")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let pairs = text.as_bytes().chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return None;
-    }
-    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }

@@ -105,6 +105,7 @@ impl<'r, C: Context> Scope<'r, '_, C> {
                 share,
                 compared: !untracked,
                 unit_missing: false,
+                hash: bucket.0,
             },
         }
     }
@@ -168,6 +169,7 @@ fn missing(allocation: &CompiledAllocation, trace: &mut impl Trace) -> Chosen {
         share,
         compared: false,
         unit_missing: true,
+        hash: 0,
     };
     Chosen::Arm { variant, in_experiment: false, decision }
 }

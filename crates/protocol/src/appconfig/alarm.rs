@@ -129,35 +129,6 @@ pub fn plain(bytes: &[u8]) -> Result<Report, String> {
     Ok(Report { name: plain.alarm, firing, reason: plain.reason })
 }
 
-/// The password of a header of basic authentication.
-#[must_use]
-pub fn password(authorization: &str) -> Option<String> {
-    let (scheme, text) = authorization.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    let (mut word, mut bits) = (0_u32, 0);
-    for byte in text.trim().trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        word = (word << 6) | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((word >> bits) as u8);
-        }
-    }
-    let text = String::from_utf8(bytes).ok()?;
-    text.split_once(':').map(|(_, password)| password.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,10 +166,8 @@ mod tests {
     }
 
     #[test]
-    fn plain_alarms_and_passwords_are_read() {
+    fn plain_alarms_are_read() {
         assert_eq!(plain(br#"{"alarm":"a","state":"ALARM","reason":"r"}"#), Ok(said("a", true, "r")));
         assert!(plain(br#"{"alarm":"a","state":"maybe"}"#).is_err());
-        assert_eq!(password("Basic YXdzOmVucy1hZG0teA==").as_deref(), Some("ens-adm-x"));
-        assert_eq!(password("Bearer x"), None);
     }
 }

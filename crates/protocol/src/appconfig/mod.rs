@@ -12,15 +12,6 @@ pub mod wire;
 pub use error::{AwsError, Kind};
 pub use route::{Operation, Target, route};
 
-use std::fmt::Write as _;
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Undoes percent-encoding; `None` where the result is not UTF-8 or an escape is broken.
 #[must_use]
 pub fn decode(text: &str) -> Option<String> {

@@ -3,11 +3,10 @@
 //! Works on the request exactly as received: raw path, raw query, header bytes. Absent on purpose: keys, clocks and
 //! permissions.
 
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-
-use super::hex;
 
 /// The name of both services in a credential's scope.
 pub const SERVICE: &str = "appconfig";
@@ -165,14 +164,14 @@ pub fn verify(
     now: i64,
     window: i64,
 ) -> Result<(), Refused> {
-    let hash = if body.is_empty() { EMPTY.to_owned() } else { hex(&Sha256::digest(body)) };
+    let hash = if body.is_empty() { EMPTY.to_owned() } else { HEXLOWER.encode(&Sha256::digest(body)) };
     if let Some(claimed) = request.text("x-amz-content-sha256")
         && !bool::from(claimed.as_bytes().ct_eq(hash.as_bytes()))
     {
         return Err(Refused::Mismatch);
     }
     let text = string_to_sign(request, presented, &hash);
-    let expected = hex(&hmac(signing_key, text.as_bytes()));
+    let expected = HEXLOWER.encode(&hmac(signing_key, text.as_bytes()));
     let good = bool::from(expected.as_bytes().ct_eq(presented.signature.as_bytes()));
     let dated = presented.stamp.get(..8) == Some(presented.date);
     if !good || !dated || presented.service != SERVICE {
@@ -182,7 +181,7 @@ pub fn verify(
 }
 
 fn string_to_sign(request: &Request<'_>, presented: &Presented<'_>, hash: &str) -> String {
-    let canonical = hex(&Sha256::digest(canonical(request, presented, hash)));
+    let canonical = HEXLOWER.encode(&Sha256::digest(canonical(request, presented, hash)));
     let Presented { date, region, service, stamp, .. } = presented;
     format!("{ALGORITHM}\n{stamp}\n{date}/{region}/{service}/aws4_request\n{canonical}")
 }

@@ -479,23 +479,3 @@ pub fn page(items: Vec<Json>, max_results: Option<&str>, next_token: Option<&str
     let next = if more { json!(format!("from-{}", from + size)) } else { Json::Null };
     Ok(object([("Items", Json::Array(shown)), ("NextToken", next)]))
 }
-
-/// Base64 with padding.
-#[must_use]
-pub fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let known = at <= chunk.len();
-            text.push(if known {
-                char::from(ALPHABET[((word >> (18 - 6 * at)) & 63) as usize])
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}

@@ -33,7 +33,7 @@ mod wire;
 pub use flag::{Translated, flag};
 pub use import::{Imported, Remark, import};
 pub use note::Note;
-pub use payload::{Change, Item, Payload, Sources};
+pub use payload::{Change, Item, Payload, Sources, notes};
 pub use reason::reason;
 pub use segment::segment;
 pub use wire::{

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ensign_control::catalogue::Definitions;
 use ensign_eval::model::{Flag, KeyList, Outcome, Segment, USER};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
@@ -22,6 +23,18 @@ pub struct Sources<'a> {
     pub revision: u64,
     /// How often opt-ins have changed. They have no revision of their own and change segments all the same.
     pub opt_ins: u64,
+}
+
+/// What SDKs would not get of these definitions, or not as it is.
+#[must_use]
+pub fn notes(definitions: &Definitions) -> Vec<Note> {
+    let sources = Sources {
+        flags: definitions.flags.iter().map(|flag| (flag, Availability::default())).collect(),
+        segments: definitions.segments.iter().map(|segment| (segment, [].as_slice())).collect(),
+        revision: 0,
+        opt_ins: 0,
+    };
+    Payload::default().next(&sources).notes
 }
 
 /// The flags and segments of one environment. Versions only grow from each payload to the next: an item whose content

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use ensign_control::token::TokenKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -68,31 +69,17 @@ impl Attribution {
     /// From the keys themselves.
     #[must_use]
     pub fn new(unit_key: [u8; 16], key: &TokenKey) -> Self {
-        Self { unit_key: hex(&unit_key), key: key.id, secret: hex(&key.secret) }
+        Self { unit_key: HEXLOWER.encode(&unit_key), key: key.id, secret: HEXLOWER.encode(&key.secret) }
     }
 
     /// The keys themselves; `None` when they are not written as they should be.
     #[must_use]
     pub fn keys(&self) -> Option<([u8; 16], TokenKey)> {
-        let unit = from_hex(&self.unit_key)?.try_into().ok()?;
-        let secret = from_hex(&self.secret)?.try_into().ok()?;
+        let bytes = |text: &str| HEXLOWER.decode(text.as_bytes()).ok();
+        let unit = bytes(&self.unit_key)?.try_into().ok()?;
+        let secret = bytes(&self.secret)?.try_into().ok()?;
         Some((unit, TokenKey { id: self.key, secret }))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
 /// A whole ruleset: it replaces whatever the client holds.

@@ -6,63 +6,26 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::HeaderMap;
-use axum::routing::post;
-use ensign_control::catalogue::{Actor, Command, KeyScope, Record, RecordKind};
+use ensign_control::catalogue::{Actor, Command, Record, RecordKind};
 use ensign_control::deployment::Ask;
 use ensign_control::ids::{Key, Place};
 use ensign_protocol::appconfig::alarm::{self, Report, Sns};
 use ensign_store::secrets::same;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use crate::http::{auth, body};
+use crate::http::auth::{self, Admin, By, Kill, To};
+use crate::http::body::{self, Body};
 use crate::image::place_scope;
-use crate::keys::{Grant, from_hex, hex, new_token};
+use crate::keys::{from_hex, hex, new_token};
 use crate::{ApiError, App, Options, limits, webhooks};
 
 /// How old a signature may be, in seconds.
 const WINDOW: i64 = 300;
 
 type Answered = Result<Json<Value>, ApiError>;
-
-/// Where alarms are reported, and where their sources and AWS keys are made.
-pub(super) fn routes() -> Router<Arc<App>> {
-    const PLACE: &str = "/api/v1/projects/{project}/environments/{environment}";
-    Router::new()
-        .route(&format!("{PLACE}/alarms/alertmanager"), post(alertmanager))
-        .route(&format!("{PLACE}/alarms/sns"), post(sns))
-        .route(&format!("{PLACE}/alarms/signed/{{source}}"), post(signed))
-        .route(&format!("{PLACE}/alarm-sources"), post(new_source))
-        .route(&format!("{PLACE}/aws-keys"), post(new_pair))
-        .route("/api/v1/projects/{project}/aws-keys", post(new_project_pair))
-}
-
-fn place(app: &App, path: &(String, String)) -> Result<Place, ApiError> {
-    let place = Place { project: auth::key(&path.0)?, environment: auth::key(&path.1)? };
-    match app.place(&place) {
-        Some(_) => Ok(place),
-        None => Err(ApiError::new("unknown_environment", format!("There is no environment {place}."))),
-    }
-}
-
-/// Who asks, also as the password of basic authentication, which is all that SNS can send.
-fn granted(app: &App, headers: &HeaderMap, place: &Place, scope: KeyScope) -> Result<Grant, ApiError> {
-    let basic = headers.get("authorization").and_then(|value| value.to_str().ok()).and_then(alarm::password);
-    let grant = match basic {
-        Some(password) => app
-            .grant(&password)
-            .ok_or_else(|| ApiError::new("unauthenticated", "This key is not valid here."))?,
-        None => auth::authenticate(app, headers)?,
-    };
-    auth::require(&grant, scope)?;
-    if grant.reaches(place) {
-        return Ok(grant);
-    }
-    Err(ApiError::new("forbidden", "The key belongs to another project or environment."))
-}
 
 async fn report(app: &App, place: &Place, reports: Vec<Report>, source: &str, actor: &Actor) -> Answered {
     let mut sentences = Vec::new();
@@ -85,27 +48,26 @@ fn unreadable(why: String) -> ApiError {
     ApiError::new("invalid", why)
 }
 
-async fn alertmanager(
-    State(app): State<Arc<App>>,
-    Path(path): Path<(String, String)>,
-    request: Request,
-) -> Answered {
-    let place = place(&app, &path)?;
-    let grant = granted(&app, request.headers(), &place, KeyScope::Kill)?;
+/// Takes a notification of Prometheus Alertmanager's webhook.
+#[utoipa::path(post, path = "/alarms/alertmanager", tag = "alarms", request_body = Object,
+    responses((status = 200, body = Object)))]
+pub(crate) async fn alertmanager(to: To<Kill>, request: Request) -> Answered {
     let bytes = body::read(request, limits::BODY).await?;
     let reports = alarm::alertmanager(&bytes).map_err(unreadable)?;
-    report(&app, &place, reports, "alertmanager", &grant.actor).await
+    report(&to.app, &to.place, reports, "alertmanager", &to.grant.actor).await
 }
 
-async fn sns(State(app): State<Arc<App>>, Path(path): Path<(String, String)>, request: Request) -> Answered {
-    let place = place(&app, &path)?;
-    let grant = granted(&app, request.headers(), &place, KeyScope::Kill)?;
+/// Takes a CloudWatch alarm through SNS, or the question whether to subscribe. SNS sends the key as the password of
+/// basic authentication.
+#[utoipa::path(post, path = "/alarms/sns", tag = "alarms", request_body = Object,
+    responses((status = 200, body = Object)))]
+pub(crate) async fn sns(to: To<Kill>, request: Request) -> Answered {
     let bytes = body::read(request, limits::BODY).await?;
     match alarm::sns(&bytes).map_err(unreadable)? {
         Sns::Alarm(reported) => {
-            report(&app, &place, reported.into_iter().collect(), "sns", &grant.actor).await
+            report(&to.app, &to.place, reported.into_iter().collect(), "sns", &to.grant.actor).await
         }
-        Sns::Confirm(url) => confirm(&app, &url).await,
+        Sns::Confirm(url) => confirm(&to.app, &url).await,
         Sns::Other => Ok(Json(json!({ "sentences": ["Nothing follows from this message."] }))),
     }
 }
@@ -134,9 +96,11 @@ async fn confirm(app: &App, url: &str) -> Answered {
     }
 }
 
-#[derive(Debug, Deserialize)]
+/// A sender of alarms.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewSource {
+pub(crate) struct NewSource {
+    /// Its name, in the address that it sends to.
     name: String,
 }
 
@@ -149,15 +113,10 @@ fn seal_context(place: &Place, name: &str) -> String {
 }
 
 /// Makes a source of alarms, whose secret is shown once.
-async fn new_source(
-    State(app): State<Arc<App>>,
-    Path(path): Path<(String, String)>,
-    request: Request,
-) -> Answered {
-    let place = place(&app, &path)?;
-    let grant = granted(&app, request.headers(), &place, KeyScope::Admin)?;
-    let bytes = body::read(request, limits::BODY).await?;
-    let NewSource { name } = body::parse(&bytes)?;
+#[utoipa::path(post, path = "/alarm-sources", tag = "alarms", request_body = NewSource,
+    responses((status = 200, body = Object)))]
+pub(crate) async fn new_source(to: To<Admin>, Body(NewSource { name }): Body<NewSource>) -> Answered {
+    let To { app, grant, place, .. } = to;
     let name: Key = auth::key(&name)?;
     let secret = new_token("ens-als")?;
     let sealed = app.secret.seal(&seal_context(&place, name.as_str()), secret.as_bytes())?;
@@ -190,39 +149,30 @@ async fn pair(app: &App, scope: (Key, Option<Key>), actor: &Actor) -> Answered {
     Ok(Json(json!({ "aws_access_key_id": id, "aws_secret_access_key": plain })))
 }
 
-/// The pair that reads an environment's configurations.
-async fn new_pair(
-    State(app): State<Arc<App>>,
-    Path(path): Path<(String, String)>,
-    request: Request,
-) -> Answered {
-    let place = place(&app, &path)?;
-    let grant = granted(&app, request.headers(), &place, KeyScope::Admin)?;
-    pair(&app, (place.project, Some(place.environment)), &grant.actor).await
+/// Makes a new AWS key pair that reads an environment's configurations, shown once; the one before ends.
+#[utoipa::path(post, path = "/aws-keys", tag = "keys", responses((status = 200, body = Object)))]
+pub(crate) async fn new_pair(to: To<Admin>) -> Answered {
+    pair(&to.app, (to.place.project, Some(to.place.environment)), &to.grant.actor).await
 }
 
-/// The pair that manages a project's applications.
-async fn new_project_pair(
-    State(app): State<Arc<App>>,
-    Path(project): Path<String>,
-    request: Request,
-) -> Answered {
-    let project = auth::key(&project)?;
-    let grant = auth::authenticate(&app, request.headers())?;
-    auth::require(&grant, KeyScope::Admin)?;
-    if !grant.reaches_project(&project) || grant.environment.is_some() {
-        return Err(ApiError::new("forbidden", "The key belongs to another project or environment."));
-    }
-    pair(&app, (project, None), &grant.actor).await
+/// Makes a new AWS key pair that manages a project's applications, shown once; the one before ends.
+#[utoipa::path(post, path = "/api/v1/projects/{project}/aws-keys", tag = "keys",
+    responses((status = 200, body = Object)))]
+pub(crate) async fn new_project_pair(by: By<Admin>, Path(project): Path<Key>) -> Answered {
+    by.whole_project()?;
+    pair(&by.app, (project, None), &by.grant.actor).await
 }
 
-/// `{"alarm": …, "state": "ALARM" | "OK", "reason": …}` with a signature like that of our own notices.
-async fn signed(
+/// Takes an alarm from a source, whose signature is made like that of our own notices:
+/// `{"alarm": …, "state": "ALARM" | "OK", "reason": …}`.
+#[utoipa::path(post, path = "/alarms/signed/{source}", tag = "alarms", request_body = Object, security(()),
+    responses((status = 200, body = Object)))]
+pub(crate) async fn signed(
     State(app): State<Arc<App>>,
     Path((project, environment, source)): Path<(String, String, String)>,
     request: Request,
 ) -> Answered {
-    let place = place(&app, &(project, environment))?;
+    let place = Place { project: auth::key(&project)?, environment: auth::key(&environment)? };
     let refused = || ApiError::new("unauthenticated", "The signature is not that of this source.");
     let header =
         request.headers().get("ensign-signature").and_then(|value| value.to_str().ok()).map(str::to_owned);

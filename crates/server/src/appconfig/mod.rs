@@ -4,7 +4,7 @@
 //! which version; that is the evaluator's.
 
 mod agent;
-mod alarms;
+pub(crate) mod alarms;
 mod control;
 mod data;
 mod directory;
@@ -62,7 +62,7 @@ impl App {
 
 /// Every route of the API.
 pub(crate) fn routes() -> Router<Arc<App>> {
-    let mut router = Router::new().route("/appconfig/{*rest}", any(serve)).merge(alarms::routes());
+    let mut router = Router::new().route("/appconfig/{*rest}", any(serve));
     for root in ROOTS {
         router = router.route(root, any(serve)).route(&format!("{root}/{{*rest}}"), any(serve));
     }

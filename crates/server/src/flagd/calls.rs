@@ -1,5 +1,6 @@
 //! Who calls, and what they sent.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -27,13 +28,13 @@ pub(super) fn place(app: &App, request: &Request, wants: Wants) -> Result<Arc<Pl
     let headers = request.headers();
     let authority = request.uri().authority().map(|authority| authority.host());
     let label = authority.and_then(|host| host.split('.').next()).filter(|label| label.starts_with("ens-"));
-    let Some(token) = auth::token(headers).or(label) else {
+    let Some(token) = auth::token(headers).or(label.map(Cow::Borrowed)) else {
         let message =
             "send a key as `authorization: Bearer KEY`, or as the first label of the authority: KEY.ensign";
         return Err(Failed::new(Code::Unauthenticated, message));
     };
     let grant =
-        app.grant(token).ok_or_else(|| Failed::new(Code::Unauthenticated, "this key is not valid here"))?;
+        app.grant(&token).ok_or_else(|| Failed::new(Code::Unauthenticated, "this key is not valid here"))?;
     if !grant.may(KeyScope::Read) || (wants == Wants::Rules && token.starts_with("ens-mob-")) {
         return Err(Failed::new(Code::PermissionDenied, "this key may not read that"));
     }

@@ -1,5 +1,6 @@
 //! Who may ask: every route names the scope it needs in its arguments, so that none can forget to ask.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use data_encoding::BASE64;
 use ensign_control::catalogue::KeyScope;
 use ensign_control::ids::{Key, Place};
 
@@ -45,13 +47,24 @@ pub(crate) struct To<N> {
     need: PhantomData<N>,
 }
 
-/// The key of a request, from either header.
-pub(crate) fn token(headers: &HeaderMap) -> Option<&str> {
-    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
+/// The key of a request, from either header. The password of basic authentication is one too: some senders of
+/// webhooks can say nothing else.
+pub(crate) fn token(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = authorization.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        match scheme {
+            _ if scheme.eq_ignore_ascii_case("bearer") => Some(Cow::Borrowed(token.trim())),
+            _ if scheme.eq_ignore_ascii_case("basic") => password(token.trim()).map(Cow::Owned),
+            _ => None,
+        }
     });
-    bearer.or_else(|| headers.get("x-api-key")?.to_str().ok().map(str::trim))
+    given.or_else(|| headers.get("x-api-key")?.to_str().ok().map(|key| Cow::Borrowed(key.trim())))
+}
+
+fn password(credentials: &str) -> Option<String> {
+    let text = String::from_utf8(BASE64.decode(credentials.as_bytes()).ok()?).ok()?;
+    text.split_once(':').map(|(_, password)| password.to_owned())
 }
 
 /// Who it is. Unknown, expired and revoked look the same.
@@ -62,7 +75,7 @@ pub(crate) fn authenticate(app: &App, headers: &HeaderMap) -> Result<Grant, ApiE
             "Send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
         ));
     };
-    app.grant(token).ok_or_else(|| ApiError::new("unauthenticated", "This key is not valid here."))
+    app.grant(&token).ok_or_else(|| ApiError::new("unauthenticated", "This key is not valid here."))
 }
 
 pub(crate) fn require(grant: &Grant, scope: KeyScope) -> Result<(), ApiError> {

@@ -31,6 +31,7 @@ use utoipa_axum::routes;
 pub(crate) use body::read as read_body;
 pub(crate) use flags::changes;
 
+use crate::appconfig::alarms;
 use crate::{ApiError, App, limits};
 
 /// What belongs to one environment.
@@ -77,6 +78,11 @@ fn in_place() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operate::erase))
         .routes(routes!(clients::list))
         .routes(routes!(clients::settings, clients::set))
+        .routes(routes!(alarms::alertmanager))
+        .routes(routes!(alarms::sns))
+        .routes(routes!(alarms::signed))
+        .routes(routes!(alarms::new_source))
+        .routes(routes!(alarms::new_pair))
 }
 
 fn described() -> OpenApiRouter<Arc<App>> {
@@ -86,6 +92,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(manage::list_keys, manage::new_key))
         .routes(routes!(manage::rotate_key))
         .routes(routes!(manage::revoke_key))
+        .routes(routes!(alarms::new_project_pair))
         .routes(routes!(manage::audit))
         .routes(routes!(manage::verify_audit))
         .routes(routes!(operate::backup))

@@ -1,31 +1,13 @@
 //! Base64 as it comes in addresses: either alphabet, with or without padding.
 
+use data_encoding::BASE64URL_NOPAD;
+
 /// The bytes of a text; `None` when it is not base64.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=');
     // Browsers may write padding as an escape.
     let text = text.strip_suffix("%3D%3D").or_else(|| text.strip_suffix("%3D")).unwrap_or(text);
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut held, mut bits) = (0_u32, 0_u32);
-    for byte in text.bytes() {
-        let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        held = (held << 6) | u32::from(six);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-            held &= (1 << bits) - 1;
-        }
-    }
-    // One letter alone holds no byte.
-    (text.len() % 4 != 1 && held == 0).then_some(bytes)
+    BASE64URL_NOPAD.decode(text.replace('+', "-").replace('/', "_").as_bytes()).ok()
 }
 
 #[cfg(test)]

@@ -15,9 +15,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::access::{Refused, server_side};
 use super::clients::{self, Identity};
-use super::environment::{Data, Environment};
-use super::fdv1::Fdv1;
-use super::fdv2::{self, Fdv2};
+use super::environment::{Data, Environment, Followed, Wire};
+use super::{fdv1, fdv2};
 use crate::App;
 use crate::fanout::{Encoding, Start, Topic};
 use crate::serving::PlaceState;
@@ -53,12 +52,8 @@ impl Asked {
         self.environment.data(&self.state.serving())
     }
 
-    fn topic(
-        &self,
-        protocol: &'static str,
-        make: impl FnOnce(Arc<Environment>) -> Box<dyn Encoding>,
-    ) -> Arc<Topic> {
-        let make = || make(Arc::clone(&self.environment));
+    fn topic(&self, protocol: &'static str, wire: &'static Wire) -> Arc<Topic> {
+        let make = || -> Box<dyn Encoding> { Box::new(Followed::new(Arc::clone(&self.environment), wire)) };
         let topic = self.app.fanout().topic(&self.app.tasks, &self.state, protocol, make);
         topic.advance(&self.state.serving());
         topic
@@ -118,7 +113,7 @@ impl Asked {
 /// The stream of the older protocol: one `put`, then a `patch` or `delete` for each change.
 async fn all(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Refused> {
     let asked = Asked::of(app, &headers)?;
-    let topic = asked.topic("launchdarkly-1", |environment| Box::new(Fdv1::new(environment)));
+    let topic = asked.topic("launchdarkly-1", &fdv1::WIRE);
     Ok(asked.stream(&topic, None, &|_, _| None))
 }
 
@@ -191,7 +186,7 @@ async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let asked = Asked::of(app, &headers)?;
-    let topic = asked.topic("launchdarkly-2", |environment| Box::new(Fdv2::new(environment)));
+    let topic = asked.topic("launchdarkly-2", &fdv2::WIRE);
     let number = asked.data().number();
     let since = basis.as_deref().and_then(fdv2::tag_of);
     Ok(asked.stream(&topic, since, &|start, _| fdv2::greeting(start, number)))

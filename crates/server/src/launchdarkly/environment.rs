@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use ensign_control::ids::Place;
-use ensign_protocol::launchdarkly::{Availability, Payload, Sources};
+use ensign_protocol::launchdarkly::{Availability, Change, Payload, Sources};
 
+use crate::fanout::{Encoded, Encoding, Step};
 use crate::image::place_scope;
 use crate::serving::{PlaceState, Serving, Version};
 use crate::{App, keys};
@@ -73,6 +74,37 @@ impl Environment {
             *now = Arc::new(Data { version: serving.version, payload, text: OnceLock::new() });
         }
         Arc::clone(&now)
+    }
+}
+
+/// How one of the protocols says what changed, and everything.
+pub(super) struct Wire {
+    pub(super) step: fn(&[Change], &Data) -> Bytes,
+    pub(super) whole: fn(&Data) -> Bytes,
+}
+
+/// The stream of one environment in one of the protocols.
+pub(super) struct Followed {
+    environment: Arc<Environment>,
+    wire: &'static Wire,
+    last: Arc<Data>,
+}
+
+impl Followed {
+    pub(super) fn new(environment: Arc<Environment>, wire: &'static Wire) -> Self {
+        Self { environment, wire, last: Arc::default() }
+    }
+}
+
+impl Encoding for Followed {
+    fn encode(&mut self, serving: &Serving) -> Encoded {
+        let data = self.environment.data(serving);
+        let changes = data.payload.changes(&self.last.payload);
+        let step =
+            if changes.is_empty() { Step::Nothing } else { Step::Bytes((self.wire.step)(&changes, &data)) };
+        let (tag, whole) = (data.tag(), self.wire.whole);
+        self.last = Arc::clone(&data);
+        Encoded { tag, whole: Box::new(move || whole(&data)), step }
     }
 }
 

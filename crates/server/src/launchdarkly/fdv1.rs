@@ -1,39 +1,14 @@
 //! The older protocol, which every server-side SDK speaks unless told otherwise: `put`, `patch`, `delete`.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use ensign_protocol::launchdarkly::{Change, Item};
 
-use super::environment::{Data, Environment};
-use crate::fanout::{Encoded, Encoding, Step};
-use crate::serving::Serving;
+use super::environment::{Data, Wire};
 
-/// The stream of one environment.
-pub(super) struct Fdv1 {
-    environment: Arc<Environment>,
-    last: Arc<Data>,
-}
+pub(super) static WIRE: Wire = Wire { step, whole: put };
 
-impl Fdv1 {
-    pub(super) fn new(environment: Arc<Environment>) -> Self {
-        Self { environment, last: Arc::default() }
-    }
-}
-
-impl Encoding for Fdv1 {
-    fn encode(&mut self, serving: &Serving) -> Encoded {
-        let data = self.environment.data(serving);
-        let changes = data.payload.changes(&self.last.payload);
-        let step = if changes.is_empty() {
-            Step::Nothing
-        } else {
-            Step::Bytes(changes.iter().map(event).collect::<String>().into())
-        };
-        let tag = data.tag();
-        self.last = Arc::clone(&data);
-        Encoded { tag, whole: Box::new(move || put(&data)), step }
-    }
+fn step(changes: &[Change], _: &Data) -> Bytes {
+    changes.iter().map(event).collect::<String>().into()
 }
 
 /// Everything.

@@ -1,45 +1,22 @@
 //! The newer protocol, by option: objects between an intent and a commit, with a cursor that clients bring back.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use ensign_protocol::launchdarkly::{Change, Item};
 
-use super::environment::{Data, Environment};
-use crate::fanout::{Encoded, Encoding, Start, Step};
-use crate::serving::Serving;
+use super::environment::{Data, Wire};
+use crate::fanout::Start;
 
 /// There is one payload for each environment.
 const PAYLOAD: &str = "environment";
 
-/// The stream of one environment.
-pub(super) struct Fdv2 {
-    environment: Arc<Environment>,
-    last: Arc<Data>,
-}
+pub(super) static WIRE: Wire = Wire { step, whole: |data| stream_text(&everything(data)) };
 
-impl Fdv2 {
-    pub(super) fn new(environment: Arc<Environment>) -> Self {
-        Self { environment, last: Arc::default() }
-    }
-}
-
-impl Encoding for Fdv2 {
-    fn encode(&mut self, serving: &Serving) -> Encoded {
-        let data = self.environment.data(serving);
-        let changes = data.payload.changes(&self.last.payload);
-        let step = if changes.is_empty() {
-            Step::Nothing
-        } else {
-            let mut events: Vec<Event> = changes.iter().map(object).collect();
-            events.push(transferred(&data));
-            Step::Bytes(stream_text(&events))
-        };
-        let tag = data.tag();
-        self.last = Arc::clone(&data);
-        Encoded { tag, whole: Box::new(move || stream_text(&everything(&data))), step }
-    }
+fn step(changes: &[Change], data: &Data) -> Bytes {
+    let mut events: Vec<Event> = changes.iter().map(object).collect();
+    events.push(transferred(data));
+    stream_text(&events)
 }
 
 /// An event by its name, with its data as JSON.

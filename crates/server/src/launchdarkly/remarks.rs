@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ensign_control::catalogue::{Catalogue, PlanItem, Verb};
 use ensign_control::ids::Place;
-use ensign_protocol::launchdarkly::{Availability, Payload, Sources};
+use ensign_protocol::launchdarkly::notes;
 
 /// Remarks about the items of an answer, for the environments it speaks of. `catalogue` is that after the change.
 pub(crate) fn remarks(catalogue: &Catalogue, place: &Place, items: &[PlanItem]) -> Vec<String> {
@@ -21,14 +21,7 @@ pub(crate) fn remarks(catalogue: &Catalogue, place: &Place, items: &[PlanItem]) 
     }
     let mut all = Vec::new();
     for (place, subjects) in touched {
-        let definitions = catalogue.compile(&place);
-        let payload = Payload::default().next(&Sources {
-            flags: definitions.flags.iter().map(|flag| (flag, Availability::default())).collect(),
-            segments: definitions.segments.iter().map(|segment| (segment, [].as_slice())).collect(),
-            revision: 0,
-            opt_ins: 0,
-        });
-        for note in payload.notes {
+        for note in notes(&catalogue.compile(&place)) {
             let about = format!("{}/{}", note.kind, note.key);
             if subjects.contains(about.as_str()) && !all.contains(&note.sentence) {
                 all.push(note.sentence);

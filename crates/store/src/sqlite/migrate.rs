@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::backup_to;
@@ -74,7 +75,7 @@ pub(super) fn migrate(connection: &mut Connection, file: &Path, schema: &Schema)
 /// A new name for a life of the data.
 pub(super) fn incarnation() -> Result<String, Fault> {
     let bytes: [u8; 16] = secrets::random()?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(HEXLOWER.encode(&bytes))
 }
 
 fn refuse_foreign(connection: &Connection, file: &Path) -> Result<(), Fault> {

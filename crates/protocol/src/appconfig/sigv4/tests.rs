@@ -108,7 +108,7 @@ fn edit(sent: &mut Sent, from: &str, to: &str) {
 #[test]
 fn the_derived_key_and_three_vectors_agree() {
     let key = signing_key(SECRET, "20260115", "eu-west-1");
-    assert_eq!(hex(&key), "770029180626a57cefe766757fcf38f6bc831903a9615c5248d9ccb6573687d2");
+    assert_eq!(HEXLOWER.encode(&key), "770029180626a57cefe766757fcf38f6bc831903a9615c5248d9ccb6573687d2");
     for sent in [poll(), version(), untag()] {
         assert_eq!(outcome(&sent), Ok(()), "{}", sent.path);
     }

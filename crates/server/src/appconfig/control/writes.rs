@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use ensign_control::deployment::{
     Ask, Growth, NewApplication, NewEnvironment, NewProfile, NewStart, NewStrategy, NewVersion, Profile,
     ProfileKind, StrategyUpdate, Validator, validate,
@@ -322,7 +323,7 @@ impl Call<'_> {
                 "applicationId": application,
                 "configurationProfileId": profile.id,
                 "configurationVersion": version,
-                "content": wire::base64(content),
+                "content": BASE64.encode(content),
                 "uri": "hosted",
             });
             if let Err(why) = ask_validator(url, event.to_string()).await {
