@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use operate::{Audit, Backup, Erase, Keys, Receipts, Webhook, Window};
+pub(crate) use operate::{Audit, Backup, Erase, Keys, Receipts, SecureMode, Switch, Webhook, Window};
 
 const ROOT_HELP: &str = "\
 Examples:
@@ -98,6 +98,8 @@ pub(crate) enum Command {
     UseCase(UseCase),
     /// Connected SDK instances: version, revision, last heard, and what is odd about them
     Clients,
+    /// Whether browsers must prove that the application vouches for their context
+    SecureMode(SecureMode),
     /// Look for what is wrong with the server and with the applications that use it
     Doctor,
     /// The records of automatic decisions

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::{
     Audit, Backup, Command, Eval, Export, Flag, Format, Keys, Metric, Pin, Receipts, Rollout, RolloutSpec,
-    Segment, System, Target, UseCase, Webhook, Window,
+    SecureMode, Segment, Switch, System, Target, UseCase, Webhook, Window,
 };
 use crate::client::Method;
 use crate::files;
@@ -72,6 +72,7 @@ pub(crate) fn of(command: &Command, target: &Target) -> Result<Option<Call>, Str
         Command::Pin(pin) => of_pin(pin, &at)?,
         Command::Segment(segment) => of_segment(segment, &at),
         Command::Clients => get(at("/clients"), Show::Clients),
+        Command::SecureMode(mode) => of_secure_mode(mode, &at),
         Command::Metric(metric) => of_metric(metric, &at),
         Command::UseCase(use_case) => of_use_case(use_case, &at),
         Command::Receipts(Receipts::List(named)) => get(
@@ -83,7 +84,7 @@ pub(crate) fn of(command: &Command, target: &Target) -> Result<Option<Call>, Str
             get(at(&format!("/rollouts/{}/receipts/{number}", segment(flag))), Show::Exact)
         }
         Command::Audit(audit) => of_audit(audit, target),
-        Command::Keys(keys) => of_keys(keys, target),
+        Command::Keys(keys) => of_keys(keys, target, &at),
         Command::Webhook(webhook) => of_webhook(webhook, &at),
         Command::Window(window) => of_window(window, &at),
         Command::Backup(Backup::Create { name }) => {
@@ -308,7 +309,7 @@ fn of_audit(audit: &Audit, target: &Target) -> Call {
     }
 }
 
-fn of_keys(keys: &Keys, target: &Target) -> Call {
+fn of_keys(keys: &Keys, target: &Target, at: &impl Fn(&str) -> String) -> Call {
     match keys {
         Keys::List => get(
             "/api/v1/keys".into(),
@@ -329,7 +330,19 @@ fn of_keys(keys: &Keys, target: &Target) -> Call {
             post(path, json!({"overlap": overlap}), Show::Sentences)
         }
         Keys::Revoke { id } => delete(format!("/api/v1/keys/{}", segment(id))),
+        Keys::Aws { control: false } => post(at("/aws-keys"), json!({}), Show::Sentences),
+        Keys::Aws { control: true } => {
+            let path = format!("/api/v1/projects/{}/aws-keys", segment(&target.project));
+            post(path, json!({}), Show::Sentences)
+        }
+        Keys::AlarmSource { name } => post(at("/alarm-sources"), json!({ "name": name }), Show::Sentences),
     }
+}
+
+fn of_secure_mode(mode: &SecureMode, at: &impl Fn(&str) -> String) -> Call {
+    let Some(to) = mode.to else { return get(at("/settings"), Show::Sentences) };
+    let body = body([("secure_mode", json!(to == Switch::On)), ("reason", json!(mode.reason))]);
+    Call { method: Method::Put, path: at("/settings"), body: Some(body), show: Show::Sentences }
 }
 
 fn of_webhook(webhook: &Webhook, at: &impl Fn(&str) -> String) -> Call {
@@ -375,6 +388,10 @@ mod tests {
         check("kill m --reason drill", Method::Post, "P/flags/m/kill", json!({"reason": "drill"}));
         check("kill --value claude-opus-4-6", Method::Post, "P/kill", json!({"value": "claude-opus-4-6"}));
         check("rollout abort m", Method::Post, "P/rollouts/m/abort", json!({}));
+        check("secure-mode", Method::Get, "P/settings", Value::Null);
+        check("secure-mode on", Method::Put, "P/settings", json!({"secure_mode": true}));
+        check("keys aws", Method::Post, "P/aws-keys", json!({}));
+        check("keys aws --control", Method::Post, "/api/v1/projects/default/aws-keys", json!({}));
         check("erase a/b --kind org", Method::Delete, "P/units/org/a%2Fb", Value::Null);
         check(
             "rollout start m --to 8 --stages 1,5.5,100 -g error_rate<=1.5x --soak 1h",

@@ -51,7 +51,7 @@ fn launchdarkly(compiled: &lint::Compiled) -> Vec<Finding> {
         for note in notes(definitions) {
             let finding = Finding {
                 code: note.code.to_owned(),
-                severity: if note.is_loss() { Severity::Warning } else { Severity::Note },
+                severity: if note.is_subtle() { Severity::Note } else { Severity::Warning },
                 source: compiled.sources.get(&format!("{}/{}", note.kind, note.key)).cloned(),
                 pointer: String::new(),
                 mark: None,

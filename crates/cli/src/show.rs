@@ -101,7 +101,7 @@ fn sentences(answer: &Value) -> String {
     for sentence in said.chain(text(answer, "sentence")) {
         let _ = writeln!(out, "{sentence}");
     }
-    for member in ["secret", "token"] {
+    for member in ["url", "secret", "token", "aws_access_key_id", "aws_secret_access_key"] {
         if let Some(secret) = text(answer, member) {
             let _ = writeln!(out, "{member}: {secret}");
         }

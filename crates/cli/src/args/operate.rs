@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::Named;
 
@@ -67,6 +67,32 @@ pub(crate) enum Keys {
         /// The key's id
         id: String,
     },
+    /// Make a new AWS key pair for AppConfig's clients; shown once, and the pair before ends
+    Aws {
+        /// For the control plane of the whole project, instead of reading this environment
+        #[arg(long)]
+        control: bool,
+    },
+    /// Make a secret for a system that sends signed alarms; shown once
+    AlarmSource {
+        /// Its name, in the address that it sends to
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SecureMode {
+    /// Turn it on or off [default: say how it stands]
+    pub(crate) to: Option<Switch>,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Subcommand, Debug)]

@@ -18,6 +18,7 @@
 //! Absent on purpose: sockets, and any decision about who gets what.
 
 pub mod ai;
+mod ai_config;
 mod clause;
 pub mod evalx;
 pub mod events;

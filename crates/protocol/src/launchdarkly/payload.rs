@@ -8,6 +8,7 @@ use ensign_eval::model::{Flag, KeyList, Outcome, Segment, USER};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::ai_config;
 use super::flag::{Translated, clash, flag};
 use super::note::Note;
 use super::segment::segment;
@@ -34,7 +35,9 @@ pub fn notes(definitions: &Definitions) -> Vec<Note> {
         revision: 0,
         opt_ins: 0,
     };
-    Payload::default().next(&sources).notes
+    let mut notes = Payload::default().next(&sources).notes;
+    notes.extend(definitions.flags.iter().flat_map(|flag| ai_config::notes(flag)));
+    notes
 }
 
 /// The flags and segments of one environment. Versions only grow from each payload to the next: an item whose content

@@ -124,7 +124,8 @@ pub(crate) async fn new_source(to: To<Admin>, Body(NewSource { name }): Body<New
     keep(&app, scope, source_key(name.as_str()), &sealed, &grant.actor).await?;
     let url =
         format!("/api/v1/projects/{}/environments/{}/alarms/signed/{name}", place.project, place.environment);
-    Ok(Json(json!({ "name": name, "url": url, "secret": secret })))
+    let sentence = format!("Alarms of \"{name}\" are taken at this address, signed with the secret.");
+    Ok(Json(json!({ "name": name, "url": url, "secret": secret, "sentences": [sentence] })))
 }
 
 async fn keep(
@@ -143,10 +144,17 @@ async fn keep(
 /// A new AWS key pair, shown once; the pair before is not valid any more.
 async fn pair(app: &App, scope: (Key, Option<Key>), actor: &Actor) -> Answered {
     let (id, plain) = crate::keys::aws_pair()?;
+    let sentence = match &scope.1 {
+        Some(environment) => {
+            format!("This pair reads the configurations of {}/{environment} from now on.", scope.0)
+        }
+        None => format!("This pair manages the applications of project {} from now on.", scope.0),
+    };
     let context = format!("aws/{}/{}", scope.0, scope.1.as_ref().map_or("", Key::as_str));
     let sealed = app.secret.seal(&context, format!("{id}\n{plain}").as_bytes())?;
     keep(app, scope, "aws".to_owned(), &sealed, actor).await?;
-    Ok(Json(json!({ "aws_access_key_id": id, "aws_secret_access_key": plain })))
+    let sentences = [sentence, "The pair before is not valid any more.".to_owned()];
+    Ok(Json(json!({ "aws_access_key_id": id, "aws_secret_access_key": plain, "sentences": sentences })))
 }
 
 /// Makes a new AWS key pair that reads an environment's configurations, shown once; the one before ends.

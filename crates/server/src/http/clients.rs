@@ -25,7 +25,13 @@ pub(super) async fn list(to: To<Read>) -> Json<Value> {
 /// What the environment asks of client-side SDKs.
 #[utoipa::path(get, path = "/settings", tag = "clients", responses((status = 200, body = Object)))]
 pub(super) async fn settings(to: To<Read>) -> Json<Value> {
-    Json(json!({ "secure_mode": to.state.serving().secure_mode }))
+    let on = to.state.serving().secure_mode;
+    let sentence = if on {
+        "Secure mode is on: browsers get answers for a context with the hash that the application made of it."
+    } else {
+        "Secure mode is off: browsers get answers for any context they name."
+    };
+    Json(json!({ "secure_mode": on, "sentences": [sentence] }))
 }
 
 /// Settings to be.
