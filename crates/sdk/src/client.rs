@@ -1,10 +1,11 @@
 //! The client: starts, evaluates, reports, stops.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, Cache, Guard};
 use data_encoding::HEXLOWER;
 use ensign_control::ids::Timestamp;
 use ensign_eval::{Context, FlagHandle};
@@ -177,6 +178,12 @@ impl Client {
         Reading { snapshot: self.owner.shared.snapshot.load(), reports: &self.owner.shared.reports }
     }
 
+    /// A reader for one thread, for loops that evaluate much: reading takes a comparison where nothing changed.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { snapshot: Cache::new(Swap(Arc::clone(&self.owner.shared))), client: self.clone() }
+    }
+
     /// The ruleset of this moment, to keep.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -314,12 +321,37 @@ impl Tasks {
 }
 
 /// The ruleset of one moment, and where evaluations are noted.
-pub struct Reading<'c> {
-    snapshot: Guard<Arc<Snapshot>>,
+pub struct Reading<'c, S = Guard<Arc<Snapshot>>> {
+    snapshot: S,
     reports: &'c Reports,
 }
 
-impl Reading<'_> {
+/// Reads for one thread. It keeps the ruleset that it read last until it reads again.
+pub struct Reader {
+    snapshot: Cache<Swap, Arc<Snapshot>>,
+    client: Client,
+}
+
+struct Swap(Arc<Shared>);
+
+impl Deref for Swap {
+    type Target = ArcSwap<Snapshot>;
+
+    fn deref(&self) -> &ArcSwap<Snapshot> {
+        &self.0.snapshot
+    }
+}
+
+impl Reader {
+    /// The ruleset of this moment.
+    #[inline]
+    #[must_use]
+    pub fn read(&mut self) -> Reading<'_, &Arc<Snapshot>> {
+        Reading { snapshot: self.snapshot.load(), reports: &self.client.owner.shared.reports }
+    }
+}
+
+impl<S: Deref<Target = Arc<Snapshot>>> Reading<'_, S> {
     /// Evaluates, and notes the exposure if the unit is part of a comparison. No lock, no wait; no allocation, but for
     /// the note of a unit's first exposure.
     #[inline]

@@ -28,7 +28,7 @@ mod sse;
 pub mod sync;
 
 pub use answer::{Answer, Record};
-pub use client::{Client, Reading, Transport};
+pub use client::{Client, Reader, Reading, Transport};
 pub use config::{BadConfig, Change, Config, StartError};
 pub use ensign_control::metric::Status as RequestStatus;
 pub use ensign_eval::model::{Value, ValueKind};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -33,7 +34,6 @@ pub(crate) async fn run(app: Arc<App>, listener: TcpListener, router: Router) {
         .header_read_timeout(limits::HEADER_READ)
         .max_buf_size(limits::CONNECTION_BUFFER);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
-    let builder = Arc::new(builder);
     let permits = Arc::new(Semaphore::new(limits::CONNECTIONS));
     let graceful = GracefulShutdown::new();
     loop {
@@ -54,14 +54,10 @@ pub(crate) async fn run(app: Arc<App>, listener: TcpListener, router: Router) {
         let _ = stream.set_nodelay(true);
         let stream = Paced::new(stream);
         let counted = app.telemetry.connection();
-        let (builder, service) = (Arc::clone(&builder), service.clone());
-        let watcher = graceful.watcher();
-        app.tasks.spawn("connection", async move {
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-            // A client that went away is no news.
-            let _ = watcher.watch(connection).await;
-            drop((permit, counted));
-        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
+        // Not an `async` block, which would hold the connection twice: before its first poll, and from then on. That a
+        // client went away is no news.
+        app.tasks.spawn_bare(graceful.watch(connection).map(move |_| drop((permit, counted))));
     }
     drop(listener);
     if tokio::time::timeout(limits::DRAIN, graceful.shutdown()).await.is_err() {

@@ -19,6 +19,11 @@ impl Tasks {
         self.tracker.spawn(task.instrument(tracing::info_span!("task", name)));
     }
 
+    /// Starts a task that nothing is ever logged about: thousands of them need not each have a name to log.
+    pub fn spawn_bare(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(task);
+    }
+
     /// Cancelled when the server stops. Cloned into tasks that wait.
     #[must_use]
     pub fn stop_token(&self) -> CancellationToken {
