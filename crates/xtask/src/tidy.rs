@@ -14,7 +14,8 @@ const FILE_LINES: (usize, usize) = (400, 600);
 const LAYERS: &[(&str, &[&str])] = &[
     ("ensign-eval", &[]),
     ("ensign-stats", &[]),
-    ("ensign-control", &["ensign-eval", "ensign-stats"]),
+    ("ensign-schema", &[]),
+    ("ensign-control", &["ensign-eval", "ensign-stats", "ensign-schema"]),
     ("ensign-protocol", &["ensign-eval", "ensign-control"]),
     ("ensign-store", &[]),
     ("ensign-server", &["ensign-eval", "ensign-stats", "ensign-control", "ensign-protocol", "ensign-store"]),
@@ -26,7 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that compute and never touch the world.
-const PURE: &[&str] = &["ensign-eval", "ensign-stats", "ensign-control", "ensign-protocol"];
+const PURE: &[&str] = &["ensign-eval", "ensign-stats", "ensign-schema", "ensign-control", "ensign-protocol"];
 
 /// What a pure crate may not reach, however far down: a clock, a socket, a disk or a source of randomness.
 const IMPURE: &[&str] = &[

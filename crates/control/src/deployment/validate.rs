@@ -1,8 +1,12 @@
 //! What a document has to satisfy: the profile's schemas, and for feature flags the form of such documents.
 
+use ensign_schema::{Schema, Unnamed};
 use serde_json::Value as Json;
 
 use super::{Profile, ProfileKind, Validator, flags};
+
+/// How many violations of one schema are told.
+const TOLD: usize = 20;
 
 /// One thing that is wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +62,8 @@ pub fn validate(profile: &Profile, content: &[u8]) -> Vec<Violation> {
             }
         };
         match compile(schema) {
-            Ok(schema) => found.extend(schema.iter_errors(&value).take(20).map(|error| {
-                let constraint = error.kind().keyword().to_owned();
-                let location = error.instance_path().to_string();
-                Violation::new(&constraint, &location, error.to_string(), error.instance())
+            Ok(schema) => found.extend(schema.violations(&value, TOLD).into_iter().map(|violation| {
+                Violation::new(&violation.keyword, &violation.pointer, violation.reason, &violation.value)
             })),
             Err(reason) => found.push(Violation::new("$schema", "", reason, &Json::Null)),
         }
@@ -70,12 +72,8 @@ pub fn validate(profile: &Profile, content: &[u8]) -> Vec<Violation> {
 }
 
 /// A schema that can be used, or why not. Without `$schema` it is draft 4; references elsewhere are never followed.
-pub(crate) fn compile(text: &str) -> Result<jsonschema::Validator, String> {
+pub(crate) fn compile(text: &str) -> Result<Schema, String> {
     let schema: Json =
         serde_json::from_str(text).map_err(|error| format!("The schema is not JSON: {error}."))?;
-    let mut options = jsonschema::options();
-    if schema.get("$schema").is_none() {
-        options = options.with_draft(jsonschema::Draft::Draft4);
-    }
-    options.build(&schema).map_err(|error| format!("The schema cannot be used: {error}."))
+    Schema::new(&schema, Unnamed::Draft4)
 }

@@ -1,24 +1,23 @@
-//! JSON Schemas of flags: checked when a flag is edited, never when it is evaluated.
+//! JSON Schemas of flags.
 
+use ensign_schema::{Schema, Unnamed};
 use serde_json::Value as Json;
 
-/// Says what is wrong with a schema itself. References to other documents are not fetched and therefore wrong.
+/// How many violations of one value are told.
+const TOLD: usize = 100;
+
+/// Says what is wrong with a schema itself.
 pub(super) fn check_schema(schema: &Json) -> Result<(), String> {
-    if !schema.is_object() && !schema.is_boolean() {
-        return Err("A schema is an object.".to_owned());
-    }
-    jsonschema::validator_for(schema)
-        .map(drop)
-        .map_err(|error| format!("The schema cannot be used: {error}."))
+    Schema::new(schema, Unnamed::Latest).map(drop)
 }
 
 /// What is wrong with a value by a schema: pointers into the value, and sentences.
 pub fn violations(schema: &Json, value: &Json) -> Vec<(String, String)> {
-    match jsonschema::validator_for(schema) {
-        Ok(validator) => validator
-            .iter_errors(value)
-            .map(|error| (error.instance_path().to_string(), format!("{error}.")))
-            .collect(),
-        Err(error) => vec![(String::new(), format!("The schema cannot be used: {error}."))],
+    match Schema::new(schema, Unnamed::Latest) {
+        Ok(schema) => {
+            let found = schema.violations(value, TOLD).into_iter();
+            found.map(|violation| (violation.pointer, format!("{}.", violation.reason))).collect()
+        }
+        Err(why) => vec![(String::new(), why)],
     }
 }

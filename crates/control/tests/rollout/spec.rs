@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ensign_control::evidence::watch::{Margin, OnHarm};
 use ensign_control::rollout::{Advance, Spec, parse_guardrail, parse_span, resolve};
+use ensign_schema::{Schema, Unnamed};
 use serde_json::{Value, json};
 
 use crate::support::{flag, plan};
@@ -132,7 +133,7 @@ fn everything_wrong_is_said_at_once() {
 #[test]
 fn the_published_schema_agrees_with_the_reader() {
     let schema = include_str!("../../../../spec/documents/rollout.schema.json");
-    let schema = jsonschema::validator_for(&serde_json::from_str(schema).expect("it is JSON"));
+    let schema = Schema::new(&serde_json::from_str(schema).expect("it is JSON"), Unnamed::Latest);
     let schema = schema.expect("it is a schema");
     for case in [
         r#"{"rollout": "m", "to": "b"}"#,
@@ -151,6 +152,7 @@ fn the_published_schema_agrees_with_the_reader() {
         r#"{"rollout": "m", "to": "b", "on_missing": "advance"}"#,
     ] {
         let document = serde_json::from_str(case).expect("the case is JSON");
-        assert_eq!(schema.is_valid(&document), Spec::from_document(&document).is_ok(), "{case}");
+        let fits = schema.violations(&document, 1).is_empty();
+        assert_eq!(fits, Spec::from_document(&document).is_ok(), "{case}");
     }
 }
