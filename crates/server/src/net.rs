@@ -12,10 +12,10 @@ use axum::body::Body;
 use axum::extract::Request;
 use futures_util::FutureExt as _;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
@@ -25,8 +25,10 @@ use paced::Paced;
 
 /// Accepts until the server stops, then lets requests end.
 pub(crate) async fn run(app: Arc<App>, listener: TcpListener, router: Router) {
-    let service = router.map_request(|request: Request<Incoming>| collapse(request.map(Body::new)));
-    let service = TowerToHyperService::new(service);
+    // Boxed, because a connection keeps the space for a future of its service as long as it lives.
+    let service = service_fn(move |request: Request<Incoming>| {
+        router.clone().oneshot(collapse(request.map(Body::new))).boxed()
+    });
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::now;
 
@@ -21,6 +21,7 @@ struct Board {
 enum What {
     AllServed,
     AllChanged,
+    Cut,
 }
 
 impl Board {
@@ -42,34 +43,39 @@ pub(crate) async fn run(address: &str, key: &str, streams: usize) {
         served: AtomicUsize::new(0),
         done,
     });
-    let (cut, cuts) = watch::channel(0_u32);
     let request = format!("GET /all HTTP/1.1\r\nHost: ensign\r\nAuthorization: {key}\r\n\r\n");
     let (request, gate): (Arc<str>, _) = (request.into(), Arc::new(Semaphore::new(512)));
     let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..streams {
-        let (address, request) = (address.to_owned(), Arc::clone(&request));
-        let (board, gate, mut cuts) = (Arc::clone(&board), Arc::clone(&gate), cuts.clone());
-        tasks.spawn(async move {
-            loop {
-                tokio::select! {
-                    () = follow(number, &address, &request, &board, &gate) => {}
-                    _ = cuts.changed() => {}
+    let open = |tasks: &mut tokio::task::JoinSet<()>| {
+        for number in 0..streams {
+            let (address, request) = (address.to_owned(), Arc::clone(&request));
+            let (board, gate) = (Arc::clone(&board), Arc::clone(&gate));
+            tasks.spawn(async move {
+                loop {
+                    follow(number, &address, &request, &board, &gate).await;
                 }
-            }
-        });
-    }
+            });
+        }
+    };
+    open(&mut tasks);
+    let cut = board.done.clone();
     std::thread::Builder::new()
         .name("commands".to_owned())
         .spawn(move || {
             for line in std::io::stdin().lines() {
                 if line.is_ok_and(|line| line == "cut") {
-                    cut.send_modify(|cut| *cut += 1);
+                    let _ = cut.send(What::Cut);
                 }
             }
         })
         .unwrap();
     while let Some(what) = news.recv().await {
         match what {
+            What::Cut => {
+                // All at once, and nothing that a stream would have to look at with every change.
+                tasks.shutdown().await;
+                open(&mut tasks);
+            }
             What::AllServed => println!("{streams}"),
             What::AllChanged => {
                 let mut at: Vec<i64> = board.at.iter().map(|at| at.load(Ordering::Acquire)).collect();

@@ -30,13 +30,14 @@ const DOCUMENTS: &str = r#"{ "flag": "inference_model", "default": "claude-3-hai
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     match arguments.as_slice() {
         [word, address, key, streams] if word == "--clients" => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(clients::run(address, key, streams.parse().unwrap()));
         }
-        [streams] => runtime.block_on(measure(streams.parse().unwrap())),
-        _ => runtime.block_on(measure(10_000)),
+        [streams] => runtime().block_on(measure(streams.parse().unwrap())),
+        _ => runtime().block_on(measure(10_000)),
     }
 }
 
