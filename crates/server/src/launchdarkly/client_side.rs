@@ -31,25 +31,74 @@ use crate::{App, limits};
 
 /// Paths of client-side SDKs.
 pub(super) fn routes() -> Router<Arc<App>> {
+    use Audience::{Browser, Mobile, Server};
+    use Way::{Goals, Ping, Poll, Stream};
     let browser = |route: MethodRouter<Arc<App>>| cors::allow(route);
+    let way = |audience: Audience, way: Way| {
+        move |State(app): State<Arc<App>>,
+              Path(path): Path<Params>,
+              Query(options): Query<Options>,
+              request: Request| { answer(app, audience, way, path, options, request) }
+    };
     Router::new()
-        .route("/sdk/evalx/{id}/contexts/{context}", browser(get(named)))
-        .route("/sdk/evalx/{id}/users/{context}", browser(get(named)))
-        .route("/sdk/evalx/{id}/context", browser(any(named_report)))
-        .route("/sdk/evalx/{id}/user", browser(any(named_report)))
-        .route("/eval/{id}/{context}", browser(get(named_stream)))
-        .route("/eval/{id}", browser(any(named_stream_report)))
-        .route("/ping/{id}", browser(get(named_ping)))
-        .route("/sdk/goals/{id}", browser(get(goals)))
-        .route("/msdk/evalx/contexts/{context}", get(keyed))
-        .route("/msdk/evalx/users/{context}", get(keyed))
-        .route("/msdk/evalx/context", any(keyed_report))
-        .route("/msdk/evalx/user", any(keyed_report))
-        .route("/meval/{context}", get(keyed_stream))
-        .route("/meval", any(keyed_stream_report))
-        .route("/mping", get(keyed_ping))
-        .route("/sdk/evalx/contexts/{context}", get(server_side))
-        .route("/sdk/evalx/context", any(server_side_report))
+        .route("/sdk/evalx/{id}/contexts/{context}", browser(get(way(Browser, Poll))))
+        .route("/sdk/evalx/{id}/users/{context}", browser(get(way(Browser, Poll))))
+        .route("/sdk/evalx/{id}/context", browser(any(way(Browser, Poll))))
+        .route("/sdk/evalx/{id}/user", browser(any(way(Browser, Poll))))
+        .route("/eval/{id}/{context}", browser(get(way(Browser, Stream))))
+        .route("/eval/{id}", browser(any(way(Browser, Stream))))
+        .route("/ping/{id}", browser(get(way(Browser, Ping))))
+        .route("/sdk/goals/{id}", browser(get(way(Browser, Goals))))
+        .route("/msdk/evalx/contexts/{context}", get(way(Mobile, Poll)))
+        .route("/msdk/evalx/users/{context}", get(way(Mobile, Poll)))
+        .route("/msdk/evalx/context", any(way(Mobile, Poll)))
+        .route("/msdk/evalx/user", any(way(Mobile, Poll)))
+        .route("/meval/{context}", get(way(Mobile, Stream)))
+        .route("/meval", any(way(Mobile, Stream)))
+        .route("/mping", get(way(Mobile, Ping)))
+        .route("/sdk/evalx/contexts/{context}", get(way(Server, Poll)))
+        .route("/sdk/evalx/context", any(way(Server, Poll)))
+}
+
+/// How a client wants to hear.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Everything, evaluated once.
+    Poll,
+    /// Everything, and then every result that changes.
+    Stream,
+    /// Only that something has changed.
+    Ping,
+    /// Goals are reached in browsers and told as events; none is defined here.
+    Goals,
+}
+
+/// What a path may name: the environment's client-side ID, and the context.
+#[derive(Debug, Deserialize)]
+struct Params {
+    id: Option<String>,
+    context: Option<String>,
+}
+
+/// Browsers go by the ID in the path, everyone else by a key; the context is in the path, else in the body.
+async fn answer(
+    app: Arc<App>,
+    audience: Audience,
+    way: Way,
+    path: Params,
+    options: Options,
+    request: Request,
+) -> Result<Response, Refused> {
+    let asked = match &path.id {
+        Some(id) => Asked::by_id(app, id, request.headers(), options)?,
+        None => Asked::by_key(app, audience, request.headers(), options)?,
+    };
+    match way {
+        Way::Poll => Ok(asked.poll(&asked.about(path.context, request).await?)),
+        Way::Stream => asked.stream(asked.about(path.context, request).await?),
+        Way::Ping => asked.ping(),
+        Way::Goals => Ok(asked.named(([(CONTENT_TYPE, "application/json")], "[]").into_response())),
+    }
 }
 
 /// What stands behind the question mark.
@@ -141,6 +190,13 @@ impl Asked {
         Ok(context)
     }
 
+    async fn about(&self, path: Option<String>, request: Request) -> Result<ContextBuf, Refused> {
+        match path {
+            Some(context) => self.in_path(&context),
+            None => self.in_body(request).await,
+        }
+    }
+
     fn in_path(&self, context: &str) -> Result<ContextBuf, Refused> {
         let bytes = base64::decode(context);
         self.context(&bytes.ok_or(Refused(StatusCode::BAD_REQUEST, "the context is not base64"))?)
@@ -223,106 +279,4 @@ impl Asked {
 
 fn reporting() -> Method {
     Method::from_bytes(b"REPORT").unwrap_or(Method::POST)
-}
-
-type Answer = Result<Response, Refused>;
-type Shared = State<Arc<App>>;
-
-async fn named(
-    State(app): Shared,
-    Path((id, context)): Path<(String, String)>,
-    Query(options): Query<Options>,
-    headers: HeaderMap,
-) -> Answer {
-    let asked = Asked::by_id(app, &id, &headers, options)?;
-    Ok(asked.poll(&asked.in_path(&context)?))
-}
-
-async fn named_report(
-    State(app): Shared,
-    Path(id): Path<String>,
-    Query(options): Query<Options>,
-    request: Request,
-) -> Answer {
-    let asked = Asked::by_id(app, &id, request.headers(), options)?;
-    Ok(asked.poll(&asked.in_body(request).await?))
-}
-
-async fn named_stream(
-    State(app): Shared,
-    Path((id, context)): Path<(String, String)>,
-    Query(options): Query<Options>,
-    headers: HeaderMap,
-) -> Answer {
-    let asked = Asked::by_id(app, &id, &headers, options)?;
-    asked.stream(asked.in_path(&context)?)
-}
-
-async fn named_stream_report(
-    State(app): Shared,
-    Path(id): Path<String>,
-    Query(options): Query<Options>,
-    request: Request,
-) -> Answer {
-    let asked = Asked::by_id(app, &id, request.headers(), options)?;
-    asked.stream(asked.in_body(request).await?)
-}
-
-async fn named_ping(State(app): Shared, Path(id): Path<String>, headers: HeaderMap) -> Answer {
-    Asked::by_id(app, &id, &headers, Options::default())?.ping()
-}
-
-/// Goals are reached in browsers and told as events; none is defined here.
-async fn goals(State(app): Shared, Path(id): Path<String>, headers: HeaderMap) -> Answer {
-    let asked = Asked::by_id(app, &id, &headers, Options::default())?;
-    Ok(asked.named(([(CONTENT_TYPE, "application/json")], "[]").into_response()))
-}
-
-async fn keyed(
-    State(app): Shared,
-    Path(context): Path<String>,
-    Query(options): Query<Options>,
-    headers: HeaderMap,
-) -> Answer {
-    let asked = Asked::by_key(app, Audience::Mobile, &headers, options)?;
-    Ok(asked.poll(&asked.in_path(&context)?))
-}
-
-async fn keyed_report(State(app): Shared, Query(options): Query<Options>, request: Request) -> Answer {
-    let asked = Asked::by_key(app, Audience::Mobile, request.headers(), options)?;
-    Ok(asked.poll(&asked.in_body(request).await?))
-}
-
-async fn keyed_stream(
-    State(app): Shared,
-    Path(context): Path<String>,
-    Query(options): Query<Options>,
-    headers: HeaderMap,
-) -> Answer {
-    let asked = Asked::by_key(app, Audience::Mobile, &headers, options)?;
-    asked.stream(asked.in_path(&context)?)
-}
-
-async fn keyed_stream_report(State(app): Shared, Query(options): Query<Options>, request: Request) -> Answer {
-    let asked = Asked::by_key(app, Audience::Mobile, request.headers(), options)?;
-    asked.stream(asked.in_body(request).await?)
-}
-
-async fn keyed_ping(State(app): Shared, headers: HeaderMap) -> Answer {
-    Asked::by_key(app, Audience::Mobile, &headers, Options::default())?.ping()
-}
-
-async fn server_side(
-    State(app): Shared,
-    Path(context): Path<String>,
-    Query(options): Query<Options>,
-    headers: HeaderMap,
-) -> Answer {
-    let asked = Asked::by_key(app, Audience::Server, &headers, options)?;
-    Ok(asked.poll(&asked.in_path(&context)?))
-}
-
-async fn server_side_report(State(app): Shared, Query(options): Query<Options>, request: Request) -> Answer {
-    let asked = Asked::by_key(app, Audience::Server, request.headers(), options)?;
-    Ok(asked.poll(&asked.in_body(request).await?))
 }
