@@ -26,12 +26,15 @@ pub(super) async fn list(to: To<Read>) -> Json<Value> {
 #[utoipa::path(get, path = "/settings", tag = "clients", responses((status = 200, body = Object)))]
 pub(super) async fn settings(to: To<Read>) -> Json<Value> {
     let on = to.state.serving().secure_mode;
-    let sentence = if on {
+    Json(json!({ "secure_mode": on, "sentences": [sentence(on)] }))
+}
+
+fn sentence(secure_mode: bool) -> &'static str {
+    if secure_mode {
         "Secure mode is on: browsers get answers for a context with the hash that the application made of it."
     } else {
         "Secure mode is off: browsers get answers for any context they name."
-    };
-    Json(json!({ "secure_mode": on, "sentences": [sentence] }))
+    }
 }
 
 /// Settings to be.
@@ -61,5 +64,7 @@ pub(super) async fn set(
     };
     let command = Command::PutRecord { record, reason: settings.reason };
     let done = to.app.act(&command, &to.grant.actor, options(&headers)?).await?;
-    Ok(Changed::of(done, Some(&to.place)))
+    let mut changed = Changed::of(done, Some(&to.place));
+    changed.0.sentences.push(sentence(settings.secure_mode).to_owned());
+    Ok(changed)
 }
