@@ -67,12 +67,15 @@ fn changes_arrive_as_they_are_made() {
     ensign.apply(DOCUMENT);
     let (client, changes) = following(config(&ensign));
     let first = changes.recv_timeout(SOON).unwrap();
+    let mut reader = client.reader();
     assert_eq!(model(&client, "u1", "internal"), "claude-opus-4-6");
+    assert_ne!(reader.read().evaluate("inference_model", &Pairs::new("u1", &[])).reason(), Reason::Kill);
     ensign.done("POST", &format!("{PLACE}/flags/inference_model/kill"), json!({}));
     assert!(changes.recv_timeout(SOON).unwrap() > first);
     assert_eq!(model(&client, "u1", "internal"), "claude-3-haiku");
     let context = Pairs::new("u1", &[]);
     assert_eq!(client.read().evaluate("inference_model", &context).reason(), Reason::Kill);
+    assert_eq!(reader.read().evaluate("inference_model", &context).reason(), Reason::Kill);
     ensign.done("POST", &format!("{PLACE}/flags/inference_model/restore"), json!({}));
     changes.recv_timeout(SOON).unwrap();
     assert_eq!(model(&client, "u1", "internal"), "claude-opus-4-6");
