@@ -96,7 +96,8 @@ fn theirs(group: &mut BenchmarkGroup<'_, CpuTime>, case: Case, count: usize, exp
 
     let store = others::launchdarkly(count);
     let context = others::launchdarkly_context(case);
-    let detail = launchdarkly_server_sdk_evaluation::evaluate(&store, &store.flags[turn.next()], &context, None);
+    let detail =
+        launchdarkly_server_sdk_evaluation::evaluate(&store, &store.flags[turn.next()], &context, None);
     is_expected(detail.value.unwrap().as_string().unwrap().as_str());
     group.bench_function(OTHERS[0], |b| {
         b.iter(|| {
@@ -110,7 +111,14 @@ fn theirs(group: &mut BenchmarkGroup<'_, CpuTime>, case: Case, count: usize, exp
     let user = USER_KEY.into();
     let now = chrono::Utc::now();
     let assign = |key: &str| {
-        get_assignment(Some(black_box(&configuration)), black_box(key), &user, black_box(&attributes), None, now)
+        get_assignment(
+            Some(black_box(&configuration)),
+            black_box(key),
+            &user,
+            black_box(&attributes),
+            None,
+            now,
+        )
     };
     let value = assign(turn.next()).unwrap().unwrap().value;
     is_expected(value.as_str().unwrap());
@@ -136,14 +144,17 @@ fn theirs(group: &mut BenchmarkGroup<'_, CpuTime>, case: Case, count: usize, exp
 fn measured(folder: &Path, group: &str, row: &str) -> (f64, f64) {
     let path = folder.join(group).join(row).join("new/sample.json");
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let numbers = |name: &str| json[name].as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect::<Vec<_>>();
-    let mut each: Vec<f64> = numbers("times").iter().zip(numbers("iters")).map(|(time, n)| time / n).collect();
+    let numbers =
+        |name: &str| json[name].as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect::<Vec<_>>();
+    let mut each: Vec<f64> =
+        numbers("times").iter().zip(numbers("iters")).map(|(time, n)| time / n).collect();
     each.sort_by(f64::total_cmp);
     (each[0], each[each.len() / 2])
 }
 
 fn main() {
-    let folder = PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())).join("criterion");
+    let folder = PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+        .join("criterion");
     let mut criterion = Criterion::default()
         .with_measurement(CpuTime)
         .output_directory(&folder)
@@ -165,7 +176,9 @@ fn main() {
             group.finish();
         }
     }
-    println!("\nnanoseconds of CPU per evaluation, best (median); at the end: how many times faster than the fastest other\n");
+    println!(
+        "\nnanoseconds of CPU per evaluation, best (median); at the end: how many times faster than the fastest other\n"
+    );
     println!("{:<28}{}", "", CASES.map(|(_, n)| format!("{n:>18}")).concat().repeat(SIZES.len()));
     println!("{:<28}{}", "flags", SIZES.map(|n| format!("{n:>18}").repeat(3)).concat());
     let groups: Vec<String> =

@@ -1,8 +1,8 @@
 //! The scenario in Ensign's definitions.
 
 use ensign_eval::model::{
-    Allocation, AllocationId, AttributeRef, Clause, Condition, Flag, HashKey, Interval, Op, Outcome, Rule, USER, Unit,
-    Value, ValueKind, Variant,
+    Allocation, AllocationId, AttributeRef, Clause, Condition, Flag, HashKey, Interval, Op, Outcome, Rule,
+    USER, Unit, Value, ValueKind, Variant,
 };
 use ensign_eval::{Attr, Ruleset, compile};
 

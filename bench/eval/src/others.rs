@@ -60,7 +60,9 @@ pub fn launchdarkly_context(case: Case) -> ld::Context {
 pub fn eppo(count: usize) -> eppo_core::Configuration {
     let allocation = |name: &str, values: Option<Vec<String>>, splits: Json| {
         let rules = match values {
-            Some(values) => json!([{"conditions": [{"attribute": name, "operator": "ONE_OF", "value": values}]}]),
+            Some(values) => {
+                json!([{"conditions": [{"attribute": name, "operator": "ONE_OF", "value": values}]}])
+            }
             None => json!([]),
         };
         json!({"key": name, "rules": rules, "splits": splits, "doLog": false})
@@ -88,7 +90,8 @@ pub fn eppo(count: usize) -> eppo_core::Configuration {
     let json = json!({"createdAt": "2026-01-01T00:00:00Z", "format": "SERVER", "environment": {"name": "test"},
         "flags": flags, "bandits": {}});
     let metadata = eppo_core::SdkMetadata { name: "bench", version: "0" };
-    let flags = eppo_core::ufc::UniversalFlagConfig::from_json(metadata, json.to_string().into_bytes()).unwrap();
+    let flags =
+        eppo_core::ufc::UniversalFlagConfig::from_json(metadata, json.to_string().into_bytes()).unwrap();
     eppo_core::Configuration::from_server_response(flags, None)
 }
 
@@ -101,9 +104,7 @@ pub fn unleash(count: usize) -> unleash_yggdrasil::EngineState {
         json!({"name": "default", "variants": variants,
             "constraints": [{"contextName": attribute, "operator": "IN", "values": values}]})
     };
-    let variant = |name: &str, weight: u32| {
-        json!({"name": name, "weight": weight, "stickiness": "userId", "payload": {"type": "string", "value": name}})
-    };
+    let variant = |name: &str, weight: u32| json!({"name": name, "weight": weight, "stickiness": "userId", "payload": {"type": "string", "value": name}});
     let features: Vec<Json> = keys(count)
         .into_iter()
         .map(|key| {
@@ -114,8 +115,8 @@ pub fn unleash(count: usize) -> unleash_yggdrasil::EngineState {
         })
         .collect();
     let engine = unleash_yggdrasil::EngineState::default();
-    let warnings =
-        engine.apply_client_features(serde_json::from_value(json!({"version": 2, "features": features})).unwrap());
+    let warnings = engine
+        .apply_client_features(serde_json::from_value(json!({"version": 2, "features": features})).unwrap());
     assert!(warnings.is_none());
     engine
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ensign_protocol::openfeature::why;
-use ensign_sdk::{Answer, Client, Config, Contact, Context, ErrorKind, Pairs, Record, Request, RequestStatus};
+use ensign_sdk::{
+    Answer, Client, Config, Contact, Context, ErrorKind, Pairs, Record, Request, RequestStatus,
+};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -86,8 +88,12 @@ fn with_context<T>(
 
 /// An evaluation for a context of some form, and what is made of the answer.
 trait Evaluate {
-    fn value(&self, client: &Client, flag: &str, use_it: &mut dyn FnMut(&Answer<'_>) -> PyResult<()>)
-    -> PyResult<()>;
+    fn value(
+        &self,
+        client: &Client,
+        flag: &str,
+        use_it: &mut dyn FnMut(&Answer<'_>) -> PyResult<()>,
+    ) -> PyResult<()>;
     fn record(&self, answer: &Answer<'_>) -> Option<Record>;
 }
 
@@ -219,7 +225,9 @@ impl Core {
                 let (reason, error) = words(answer);
                 let value = answer.value().map(|value| to_python(py, value)).transpose()?;
                 variant = Some(Variant {
-                    value: value.or_else(|| default.as_ref().map(|it| it.clone_ref(py))).unwrap_or_else(|| py.None()),
+                    value: value
+                        .or_else(|| default.as_ref().map(|it| it.clone_ref(py)))
+                        .unwrap_or_else(|| py.None()),
                     name: answer.value().and(answer.variant()).map(str::to_owned),
                     flag: flag.to_owned(),
                     reason,
@@ -311,7 +319,12 @@ impl Core {
     }
 
     /// Notes an outcome of variants: a boolean or a number. Never waits.
-    fn outcome(&self, variants: Vec<Bound<'_, Variant>>, metric: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    fn outcome(
+        &self,
+        variants: Vec<Bound<'_, Variant>>,
+        metric: &str,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
         let records: Vec<_> = variants.iter().filter_map(|variant| variant.get().record.clone()).collect();
         let client = self.client.load();
         match value.extract::<bool>() {

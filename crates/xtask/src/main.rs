@@ -66,8 +66,18 @@ fn test(root: &Path) -> Done {
     Ok(())
 }
 
+/// Workspaces of their own.
+const OTHERS: [&str; 4] =
+    ["bindings/python", "bench/eval", "tests/clients/rust", "tests/clients/openfeature-rust"];
+
 fn lint(root: &Path) -> Done {
     cargo(root, &["fmt", "--all", "--check"])?;
+    for folder in OTHERS {
+        cargo(&root.join(folder), &["fmt", "--check"])?;
+    }
+    // A new dependency of our crates belongs in the lock of what is built from them too.
+    let metadata = ["metadata", "--locked", "--format-version", "1"];
+    output(Command::new(env!("CARGO")).args(metadata).current_dir(root.join(OTHERS[0])))?;
     cargo(root, &["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
 }
 

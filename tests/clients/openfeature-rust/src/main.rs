@@ -86,7 +86,8 @@ async fn main() {
             let mut options = options;
             let bearer = format!("Bearer {}", task["key"].as_str().expect("a key"));
             options.headers.insert("authorization", bearer.parse().expect("a header"));
-            client(open_feature_ofrep::OfrepProvider::new(options).await.expect("the provider is ready")).await
+            client(open_feature_ofrep::OfrepProvider::new(options).await.expect("the provider is ready"))
+                .await
         }
         other => panic!("no mode {other}"),
     };
@@ -99,17 +100,20 @@ async fn main() {
     if mode != "ofrep" {
         assert_eq!(details.variant.as_deref(), Some("gold"));
     }
-    let missing = client.get_string_value("no_such_flag", Some(&user), None).await.expect_err("it is missing");
+    let missing =
+        client.get_string_value("no_such_flag", Some(&user), None).await.expect_err("it is missing");
     assert_eq!(missing.code, EvaluationErrorCode::FlagNotFound);
     assert!(client.get_bool_value("tier", Some(&user), None).await.is_err());
 
-    let exact: Vec<&str> = task["exact"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let exact: Vec<&str> =
+        task["exact"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let mut compared = 0;
     for case in task["cases"].as_array().expect("a list") {
         let context = context(&case["context"]);
         for (flag, value) in case["answers"].as_object().expect("an object") {
             if mode == "in-process" && !exact.contains(&flag.as_str()) {
-                let error = client.get_string_value(flag, Some(&context), None).await.expect_err("it is left out");
+                let error =
+                    client.get_string_value(flag, Some(&context), None).await.expect_err("it is left out");
                 assert_eq!(error.code, EvaluationErrorCode::FlagNotFound);
                 continue;
             }
