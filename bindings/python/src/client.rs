@@ -73,17 +73,17 @@ fn with_context<T>(
 ) -> PyResult<T> {
     let Some(attributes) = attributes.filter(|dict| !dict.is_empty()) else {
         return match unit {
-            Some(unit) => call(&Flat(Pairs::new(unit, &[]))),
-            None => call(&Any(owned(None, None)?)),
+            Some(unit) => call(&Pairs::new(unit, &[])),
+            None => call(&owned(None, None)?),
         };
     };
     if let Some(unit) = unit {
         let items: Vec<_> = attributes.iter().collect();
         if let Some(pairs) = flat(&items)? {
-            return call(&Flat(Pairs::new(unit, &pairs)));
+            return call(&Pairs::new(unit, &pairs));
         }
     }
-    call(&Any(owned(unit, Some(attributes))?))
+    call(&owned(unit, Some(attributes))?)
 }
 
 /// An evaluation for a context of some form, and what is made of the answer.
@@ -97,44 +97,18 @@ trait Evaluate {
     fn record(&self, answer: &Answer<'_>) -> Option<Record>;
 }
 
-struct Flat<'a>(Pairs<'a>);
-struct Any(ensign_sdk::ContextBuf);
-
-fn evaluate(
-    client: &Client,
-    flag: &str,
-    context: &impl Context,
-    use_it: &mut dyn FnMut(&Answer<'_>) -> PyResult<()>,
-) -> PyResult<()> {
-    let reading = client.read();
-    use_it(&reading.evaluate(flag, context))
-}
-
-impl Evaluate for Flat<'_> {
+impl<C: Context> Evaluate for C {
     fn value(
         &self,
         client: &Client,
         flag: &str,
         use_it: &mut dyn FnMut(&Answer<'_>) -> PyResult<()>,
     ) -> PyResult<()> {
-        evaluate(client, flag, &self.0, use_it)
+        let reading = client.read();
+        use_it(&reading.evaluate(flag, self))
     }
     fn record(&self, answer: &Answer<'_>) -> Option<Record> {
-        answer.record(&self.0)
-    }
-}
-
-impl Evaluate for Any {
-    fn value(
-        &self,
-        client: &Client,
-        flag: &str,
-        use_it: &mut dyn FnMut(&Answer<'_>) -> PyResult<()>,
-    ) -> PyResult<()> {
-        evaluate(client, flag, &self.0, use_it)
-    }
-    fn record(&self, answer: &Answer<'_>) -> Option<Record> {
-        answer.record(&self.0)
+        answer.record(self)
     }
 }
 

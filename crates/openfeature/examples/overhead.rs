@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use ensign_eval::{Silent, evaluate};
 use ensign_openfeature::Provider;
 use ensign_sdk::{Client, Config, Pairs};
 use ensign_server::first::Credentials;
@@ -141,12 +142,11 @@ fn main() {
     let ruleset = snapshot.ruleset();
     let handle = ruleset.flag(FLAG).expect("the flag exists");
     assert!(client.read().evaluate(FLAG, &context).decision().compared, "the split decides");
-    let silent = || ensign_eval::Silent;
     let mut reader = client.reader();
     let mut reader_by_key = client.reader();
     let times = best([
         &mut || {
-            black_box(ruleset.evaluate(handle, black_box(&context), &mut silent()).value.is_some());
+            black_box(ruleset.evaluate(handle, black_box(&context), &mut Silent).value.is_some());
         },
         &mut || {
             black_box(reader.read().evaluate_by(handle, black_box(&context)).value().is_some());
@@ -155,9 +155,7 @@ fn main() {
             black_box(client.read().evaluate_by(handle, black_box(&context)).value().is_some());
         },
         &mut || {
-            black_box(
-                ensign_eval::evaluate(ruleset, black_box(FLAG), &context, &mut silent()).value.is_some(),
-            );
+            black_box(evaluate(ruleset, black_box(FLAG), &context, &mut Silent).value.is_some());
         },
         &mut || {
             black_box(reader_by_key.read().evaluate(black_box(FLAG), &context).value().is_some());

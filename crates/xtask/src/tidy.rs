@@ -53,9 +53,6 @@ const IMPURE: &[&str] = &[
     "notify",
 ];
 
-/// A test that is not run.
-const IGNORED: &str = "#[ignore";
-
 /// Runs every check and reports all that is wrong at once.
 pub(crate) fn run(root: &Path) -> Done {
     let mut wrong = Vec::new();
@@ -171,9 +168,6 @@ fn source(file: &Path, text: &str, wrong: &mut Vec<String>, near: &mut Vec<Strin
         wrong.push(format!("{}: open the module with a `//!` sentence that says what it is", file.display()));
     }
     for (at, line) in text.lines().enumerate() {
-        if line.trim_start().starts_with(IGNORED) {
-            wrong.push(format!("{}:{}: a test runs or does not exist", file.display(), at + 1));
-        }
         for target in line.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
             if !stays(file, target) {
                 wrong.push(format!(

@@ -33,8 +33,7 @@ impl Engine {
         time: Timestamp,
     ) -> Fate {
         let Some(guards) = self.guards_of(place, metric, [value, weight]) else { return Fate::BadValue };
-        let Some(targets) = self.targets(place, salt, to, time, &guards) else { return Fate::Full };
-        let (targets, found) = targets;
+        let Some((targets, found)) = self.targets(place, salt, to, time, &guards) else { return Fate::Full };
         for series in &found {
             self.baselines.outcome(*series, self.newest, metric, value);
         }
